@@ -1,0 +1,3 @@
+export { type ForeignErrorSink, toNabuError } from './foreign.ts';
+export { isErrorCode, NabuError } from './nabu-error.ts';
+export { ERRORS, type ErrorCode, type ErrorEntry, type FieldValue, GRPC_CODE, type GrpcCodeName } from './registry.ts';

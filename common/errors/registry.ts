@@ -1,0 +1,127 @@
+// The closed list of everything that can go wrong by name. docs/reference/errors.md is generated from it
+// (`node scripts/error-reference.ts`), and a test holds the two together.
+
+/** gRPC status codes (grpc/grpc, doc/statuscodes.md); spelled out so that common/errors needs no gRPC library. */
+export const GRPC_CODE = {
+  CANCELLED: 1,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+
+export type GrpcCodeName = keyof typeof GRPC_CODE;
+
+export type ErrorEntry = {
+  /** Sentence with {field} placeholders. Names what is wrong and, where there is one, what to do. */
+  readonly template: string;
+  readonly grpc: GrpcCodeName;
+  readonly http: number;
+  /** Whether the same request may succeed later with nothing else changed by the caller. */
+  readonly retryable: boolean;
+};
+
+const entry = (template: string, grpc: GrpcCodeName, http: number, retryable: boolean): ErrorEntry => ({
+  template,
+  grpc,
+  http,
+  retryable,
+});
+
+export const ERRORS = {
+  // Requests
+  INVALID_ARGUMENT: entry('{field}: {reason}', 'INVALID_ARGUMENT', 400, false),
+  OUT_OF_RANGE: entry('{field}: {reason}', 'OUT_OF_RANGE', 400, false),
+  MESSAGE_TOO_LARGE: entry(
+    'the message has {sizeBytes} bytes, at most {limitBytes} are taken',
+    'RESOURCE_EXHAUSTED',
+    413,
+    false,
+  ),
+  UNIMPLEMENTED: entry('{operation} is not supported: {reason}', 'UNIMPLEMENTED', 501, false),
+  PERMISSION_DENIED: entry('{operation} is not permitted: {reason}', 'PERMISSION_DENIED', 403, false),
+  FAILED_PRECONDITION: entry('{operation} cannot be done now: {reason}', 'FAILED_PRECONDITION', 409, false),
+  ALREADY_EXISTS: entry('{kind} {id} exists already: {reason}', 'ALREADY_EXISTS', 409, false),
+  ABORTED: entry('{operation} was given up: {reason}', 'ABORTED', 409, true),
+  CANCELLED: entry('{operation} was cancelled by its caller', 'CANCELLED', 499, false),
+  TIMEOUT: entry('{operation} did not finish within {timeoutMs} ms', 'DEADLINE_EXCEEDED', 504, true),
+  QUEUE_FULL: entry('{queue} holds {limit} waiting requests already', 'RESOURCE_EXHAUSTED', 429, true),
+  UNAVAILABLE: entry('{target} cannot be reached: {reason}', 'UNAVAILABLE', 503, true),
+  INTERNAL: entry('internal error, the log has the detail under {correlationId}', 'INTERNAL', 500, false),
+  CONFIG_INVALID: entry('configuration {source}: {reason}', 'INVALID_ARGUMENT', 400, false),
+
+  // Blobs and their shards
+  BLOB_NOT_FOUND: entry('there is no blob {key}', 'NOT_FOUND', 404, false),
+  BLOB_UNKNOWN: entry('whether blob {key} exists cannot be told: {reason}', 'UNAVAILABLE', 503, true),
+  BLOB_UNREADABLE: entry(
+    'blob {key} cannot be read: {found} of {needed} shards found, {reason}',
+    'UNAVAILABLE',
+    503,
+    true,
+  ),
+  BLOB_LOST: entry('blob {key} is lost: {found} of {needed} shards are left anywhere', 'DATA_LOSS', 410, false),
+  SHARD_CORRUPT: entry('shard {shard} of blob {key} fails its checksum at byte {offset}', 'DATA_LOSS', 500, false),
+
+  // Policies and placement
+  POLICY_UNKNOWN: entry('policy {policy} is not one of {allowed}', 'INVALID_ARGUMENT', 400, false),
+  POLICY_TOO_WIDE: entry(
+    'policy {policy} needs {needed} failure domains, the cluster has {available}',
+    'INVALID_ARGUMENT',
+    400,
+    false,
+  ),
+  NOT_ENOUGH_NODES: entry('{operation} needs {needed} nodes, {available} can be reached', 'UNAVAILABLE', 503, true),
+  NODE_NOT_FOUND: entry('there is no node {nodeId}', 'NOT_FOUND', 404, false),
+  MAP_STALE: entry('cluster map {epoch} is older than {currentEpoch}', 'FAILED_PRECONDITION', 409, true),
+
+  // Devices and the shard store
+  NO_SPACE: entry('{needBytes} bytes are wanted, {freeBytes} are free', 'RESOURCE_EXHAUSTED', 507, false),
+  RESOURCE_EXHAUSTED: entry('no {resource} left: {reason}', 'RESOURCE_EXHAUSTED', 507, true),
+  DEVICE_FULL: entry('device {device} is full', 'RESOURCE_EXHAUSTED', 507, false),
+  DEVICE_FAILED: entry('device {device} has failed: {reason}', 'UNAVAILABLE', 503, false),
+  DEVICE_READ_ONLY: entry('device {device} takes no writes: {reason}', 'FAILED_PRECONDITION', 409, false),
+  DEVICE_FOREIGN: entry('device {device} belongs to {owner}, not to {expected}', 'FAILED_PRECONDITION', 409, false),
+  FORMAT_UNKNOWN: entry('{what} has format {found}, this release reads {supported}', 'FAILED_PRECONDITION', 409, false),
+
+  // Volumes
+  VOLUME_NOT_FOUND: entry('there is no volume {volumeId}', 'NOT_FOUND', 404, false),
+  VOLUME_EXISTS_DIFFERENT: entry('volume {name} exists with another {field}', 'ALREADY_EXISTS', 409, false),
+  VOLUME_OPEN_BLOCKED: entry(
+    'volume {volumeId} cannot be opened before these nodes answer: {nodes}',
+    'UNAVAILABLE',
+    503,
+    true,
+  ),
+  EPOCH_STALE: entry('epoch {epoch} of {id} is older than {currentEpoch}', 'FAILED_PRECONDITION', 409, false),
+  FENCED: entry('writer epoch {epoch} of volume {volumeId} is fenced by {fence}', 'FAILED_PRECONDITION', 409, false),
+
+  // Wire, drivers and processes
+  PROTOCOL_ERROR: entry('{peer} broke the protocol: {reason}', 'INTERNAL', 502, false),
+  DRIVER_UNAVAILABLE: entry('{port} driver {driver} is not available: {reason}', 'FAILED_PRECONDITION', 501, false),
+  COMMAND_FAILED: entry('{command} failed: {reason}', 'INTERNAL', 500, false),
+  FILE_INVALID: entry('{path} cannot be used: {reason}', 'FAILED_PRECONDITION', 500, false),
+  LOCK_HELD: entry('{path} is held by process {pid}', 'FAILED_PRECONDITION', 409, true),
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** The placeholder names of a template: 'a {x} b {y}' -> 'x' | 'y'. */
+type Placeholders<T extends string> = T extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | Placeholders<Rest>
+  : never;
+
+export type FieldValue = string | number | bigint | boolean | readonly (string | number)[];
+export type ErrorFields<C extends ErrorCode> = Readonly<
+  Record<Placeholders<(typeof ERRORS)[C]['template']>, FieldValue>
+> &
+  Readonly<Record<string, FieldValue>>;
