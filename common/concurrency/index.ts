@@ -1,0 +1,5 @@
+export { abortError, raceAbort } from './abort.ts';
+export { Deadline, type DeadlineOptions, withDeadline } from './deadline.ts';
+export { KeyedMutex, type KeyedMutexOptions } from './keyed-mutex.ts';
+export { type Release, Semaphore, type SemaphoreOptions } from './semaphore.ts';
+export { SingleFlight } from './single-flight.ts';
