@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { NabuError } from '../../common/errors/index.ts';
-import { type Epoch, isNodeId, type NodeId } from '../blob/index.ts';
+import { type Epoch, epoch, isNodeId, type NodeId } from '../blob/index.ts';
 
 /** up: serves. down: known dead, keeps its place. draining: serves reads, gets nothing new. out: has no place on the ring. */
 export const NODE_STATES = ['up', 'down', 'draining', 'out'] as const;
@@ -18,11 +18,11 @@ export type MapNode = {
   readonly weight: number;
   readonly state: NodeState;
   /** Raw bytes of its device. */
-  readonly capacityBytes?: number;
+  readonly capacityBytes?: number | undefined;
   /** 32 lower-case hex digits. */
-  readonly deviceId?: string;
+  readonly deviceId?: string | undefined;
   /** Decimal; changes when the node's store is created anew. */
-  readonly incarnation?: string;
+  readonly incarnation?: string | undefined;
 };
 
 /** Who is in the cluster, numbered. Immutable: a change is a new map with a greater epoch. */
@@ -54,7 +54,7 @@ const mapNodeSchema = z.strictObject({
 
 const clusterMapSchema = z.strictObject({
   clusterId: hex32,
-  epoch: z.int().nonnegative(),
+  epoch: z.int().nonnegative().transform(epoch),
   nodes: z.array(mapNodeSchema).max(MAX_NODES),
 });
 
@@ -81,7 +81,7 @@ export function parseClusterMap(value: unknown, source: string): ClusterMap {
       throw NabuError.of('INVALID_ARGUMENT', { field: source, reason: `names node ${node.id} twice` });
     }
   }
-  return deepFreeze({ ...parsed.data, nodes }) as ClusterMap;
+  return deepFreeze({ ...parsed.data, nodes });
 }
 
 export function parseClusterMapText(text: string | Uint8Array, source: string): ClusterMap {

@@ -10,3 +10,12 @@ export {
   parseClusterMap,
   parseClusterMapText,
 } from './cluster-map.ts';
+export {
+  assertPolicyFits,
+  DEFAULT_RULES,
+  homeSet,
+  type Placement,
+  type PlacementRules,
+  placeShards,
+} from './placement.ts';
+export { type NodeIndex, Ring, VIRTUAL_NODES } from './ring.ts';
