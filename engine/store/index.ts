@@ -1,0 +1,18 @@
+export type {
+  AppendResult,
+  DegradedMark,
+  LookupAnswer,
+  LookupState,
+  OwnerRange,
+  OwnerState,
+  OwnerUpdate,
+  SequenceRange,
+  ShardReadRequest,
+  ShardReadResult,
+  ShardStore,
+  ShardSummary,
+  StoreIdentity,
+  StoreState,
+  StoreStats,
+} from './shard-store.ts';
+export type { StoreDevice, StoreOptions } from './store-options.ts';
