@@ -16,8 +16,8 @@ export class NabuError extends Error {
   readonly code: ErrorCode;
   readonly fields: Readonly<Record<string, FieldValue>>;
 
-  private constructor(code: ErrorCode, fields: Readonly<Record<string, FieldValue>>, cause?: unknown) {
-    super(format(ERRORS[code].template, fields), cause === undefined ? undefined : { cause });
+  private constructor(code: ErrorCode, fields: Readonly<Record<string, FieldValue>>, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
     this.name = 'NabuError';
     this.code = code;
     this.fields = fields;
@@ -25,12 +25,12 @@ export class NabuError extends Error {
 
   /** Fields fill the template's placeholders; further fields are kept for programs that read them. */
   static of<C extends ErrorCode>(code: C, fields: ErrorFields<C>, options?: { readonly cause?: unknown }): NabuError {
-    return new NabuError(code, fields, options?.cause);
+    return new NabuError(code, fields, format(ERRORS[code].template, fields), options?.cause);
   }
 
-  /** For codes that arrive as text (from a peer): fields are whatever the peer sent, missing ones show as "undefined". */
-  static revive(code: ErrorCode, fields: Readonly<Record<string, FieldValue>>): NabuError {
-    return new NabuError(code, fields);
+  /** For errors that arrive from a peer or an addon. Without its message the template is filled with what fields there are. */
+  static revive(code: ErrorCode, fields: Readonly<Record<string, FieldValue>>, message?: string): NabuError {
+    return new NabuError(code, fields, message ?? format(ERRORS[code].template, fields));
   }
 
   /** Without codes: is it ours at all. */

@@ -103,7 +103,12 @@ export const ERRORS = {
     true,
   ),
   EPOCH_STALE: entry('epoch {epoch} of {id} is older than {currentEpoch}', 'FAILED_PRECONDITION', 409, false),
-  FENCED: entry('the writer of {owner} is fenced: only epoch {fence} or later may write', 'FAILED_PRECONDITION', 409, false),
+  FENCED: entry(
+    'the writer of {owner} is fenced: only epoch {fence} or later may write',
+    'FAILED_PRECONDITION',
+    409,
+    false,
+  ),
 
   // Wire, drivers and processes
   PROTOCOL_ERROR: entry('{peer} broke the protocol: {reason}', 'INTERNAL', 502, false),

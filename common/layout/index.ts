@@ -1,0 +1,1 @@
+export { DEFAULT_DIR, type Layout, layoutOf } from './layout.ts';
