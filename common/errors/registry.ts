@@ -103,6 +103,9 @@ export const ERRORS = {
     true,
   ),
   EPOCH_STALE: entry('epoch {epoch} of {id} is older than {currentEpoch}', 'FAILED_PRECONDITION', 409, false),
+  VOLUME_IO: entry('{operation} of volume {volumeId} failed: {reason}', 'UNAVAILABLE', 503, false),
+  LOG_IMAGE_INVALID: entry('log image: {reason}', 'DATA_LOSS', 500, false),
+  KEEPER_REFUSED: entry('the keeper refused {operation}: {reason}', 'FAILED_PRECONDITION', 409, false),
   FENCED: entry(
     'the writer of {owner} is fenced: only epoch {fence} or later may write',
     'FAILED_PRECONDITION',
