@@ -1,7 +1,7 @@
 # Everything a person or a pipeline runs here. The work is in scripts/; `make` only names it.
 SHELL := /bin/sh
 NODE := ./node_modules/node/bin/node --disable-warning=ExperimentalWarning
-RUN := $(NODE) scripts/run-tests.ts
+RUN := $(NODE) scripts/run-tests.ts $(if $(ONLY),--only "$(ONLY)")
 UP_FLAGS := $(if $(DETACH),--detach) $(if $(NODES),--nodes $(NODES)) $(if $(DEVICE_SIZE),--device-size $(DEVICE_SIZE)) \
   $(if $(DIR),--dir $(DIR)) $(if $(POLICY),--policy $(POLICY))
 
@@ -14,6 +14,7 @@ help:
 	@echo "make test            every suite, closing with one line of totals"
 	@echo "make check           types, lint, unused code, C++ format"
 	@echo "make build|bench|clean|test-unit|test-native|test-native-asan|test-native-tsan"
+	@echo "make test-unit ONLY='test/unit/common/**/*.test.ts'   runs some of a suite"
 	@echo "make test-integration|test-sim|test-sanity|test-fresh"
 
 setup:

@@ -1,0 +1,118 @@
+import { execFileSync } from 'node:child_process';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { runChild } from './child.ts';
+import { type Counts, NO_COUNTS, parseDoctest, sum } from './counts.ts';
+
+const MINUTE_MS = 60_000;
+
+type MochaSuite = {
+  readonly kind: 'mocha';
+  readonly folder: string;
+  readonly testTimeoutMs: number;
+  readonly timeoutMs: number;
+};
+type NativeSuite = {
+  readonly kind: 'native';
+  readonly flavour: 'release' | 'asan' | 'tsan';
+  readonly timeoutMs: number;
+};
+type CheckSuite = { readonly kind: 'check'; readonly timeoutMs: number };
+
+export const SUITES: Readonly<Record<string, MochaSuite | NativeSuite | CheckSuite>> = {
+  check: { kind: 'check', timeoutMs: 5 * MINUTE_MS },
+  unit: { kind: 'mocha', folder: 'test/unit', testTimeoutMs: 20_000, timeoutMs: 15 * MINUTE_MS },
+  native: { kind: 'native', flavour: 'release', timeoutMs: 10 * MINUTE_MS },
+  'native-asan': { kind: 'native', flavour: 'asan', timeoutMs: 15 * MINUTE_MS },
+  'native-tsan': { kind: 'native', flavour: 'tsan', timeoutMs: 15 * MINUTE_MS },
+  integration: { kind: 'mocha', folder: 'test/integration', testTimeoutMs: 5 * MINUTE_MS, timeoutMs: 40 * MINUTE_MS },
+  sim: { kind: 'mocha', folder: 'test/sim', testTimeoutMs: 2 * MINUTE_MS, timeoutMs: 15 * MINUTE_MS },
+  sanity: { kind: 'mocha', folder: 'test/sanity', testTimeoutMs: 5 * MINUTE_MS, timeoutMs: 15 * MINUTE_MS },
+};
+
+const ONE_FAILED: Counts = { passed: 0, failed: 1, skipped: 0 };
+const countsSchema = z.strictObject({ passed: z.int(), failed: z.int(), skipped: z.int() });
+
+export async function runSuite(name: string, only: string | undefined): Promise<Counts> {
+  const suite = SUITES[name];
+  if (suite === undefined) throw new RangeError(`no suite ${name}`);
+  switch (suite.kind) {
+    case 'check':
+      return (await runChild(['scripts/check.sh'], {}, suite.timeoutMs)).exitCode === 0
+        ? { ...NO_COUNTS, passed: 1 }
+        : ONE_FAILED;
+    case 'mocha':
+      return await runMocha(suite, only);
+    case 'native':
+      return await runNative(suite);
+  }
+}
+
+/** The child reports its counts through a file: its output belongs to the reader. */
+async function runMocha(suite: MochaSuite, only: string | undefined): Promise<Counts> {
+  const files = globSync(only ?? `${suite.folder}/**/*.test.ts`).sort();
+  if (files.length === 0) {
+    process.stdout.write(`no tests in ${suite.folder} yet\n`);
+    return NO_COUNTS;
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'nabu-test-'));
+  try {
+    const report = join(folder, 'counts.json');
+    const flags = ['--disable-warning=ExperimentalWarning', '--unhandled-rejections=strict'];
+    const command = [
+      process.execPath,
+      ...flags,
+      'scripts/tests/mocha-run.ts',
+      report,
+      String(suite.testTimeoutMs),
+      ...files,
+    ];
+    const ended = await runChild(command, {}, suite.timeoutMs);
+    const counts = readCounts(report);
+    if (counts === undefined || ended.timedOut) return sum(counts ?? NO_COUNTS, ONE_FAILED);
+    return ended.exitCode !== 0 && counts.failed === 0 ? sum(counts, ONE_FAILED) : counts;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function readCounts(path: string): Counts | undefined {
+  try {
+    return countsSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  } catch {
+    process.stdout.write('run-tests: the suite ended without a result\n');
+    return undefined;
+  }
+}
+
+const BUILD_FOLDERS = { release: 'build/native', asan: 'build/asan', tsan: 'build/tsan' } as const;
+const SANITIZER_ENV = {
+  ASAN_OPTIONS: 'abort_on_error=1:detect_leaks=1',
+  UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+  TSAN_OPTIONS: 'halt_on_error=1:second_deadlock_stack=1',
+};
+
+const ctestSchema = z.object({ tests: z.array(z.object({ name: z.string(), command: z.array(z.string()).min(1) })) });
+
+/** What CMake registered, rather than what lies in the folder: binaries of removed tests stay there. */
+function nativeTests(folder: string): { name: string; command: string[] }[] {
+  const listing = execFileSync('ctest', ['--test-dir', folder, '--show-only=json-v1'], { encoding: 'utf8' });
+  return ctestSchema.parse(JSON.parse(listing)).tests;
+}
+
+async function runNative(suite: NativeSuite): Promise<Counts> {
+  const built = await runChild(['scripts/native.sh', suite.flavour], {}, suite.timeoutMs);
+  if (built.exitCode !== 0) return ONE_FAILED;
+  let total = NO_COUNTS;
+  for (const { name, command } of nativeTests(BUILD_FOLDERS[suite.flavour])) {
+    process.stdout.write(`--- ${name}\n`);
+    const ended = await runChild([...command, '--no-colors=true'], SANITIZER_ENV, suite.timeoutMs);
+    const counts = parseDoctest(ended.output);
+    const crashed = counts === undefined || (ended.exitCode !== 0 && counts.failed === 0);
+    if (crashed) process.stdout.write(`run-tests: ${name} ended with ${ended.exitCode} and no clean summary\n`);
+    total = sum(total, crashed ? sum(counts ?? NO_COUNTS, ONE_FAILED) : counts);
+  }
+  return total;
+}
