@@ -1,0 +1,4 @@
+export { atomicWriteFile, atomicWriteJson, syncFolder } from './atomic-write.ts';
+export { PidFile, readPidFile } from './pid-file.ts';
+export { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.ts';
+export { readJsonFile } from './read-json.ts';

@@ -1,0 +1,1 @@
+export { type CommandOptions, type CommandResult, runCommand } from './run-command.ts';
