@@ -113,6 +113,52 @@ export const ERRORS = {
     false,
   ),
 
+  // Volumes as an orchestrator asks for them (csi/)
+  PARAMETER_UNKNOWN: entry('parameter {parameter} is not known; known are {allowed}', 'INVALID_ARGUMENT', 400, false),
+  SECRET_UNKNOWN: entry('secrets {secrets} are not known: no call takes secrets', 'INVALID_ARGUMENT', 400, false),
+  ACCESS_MODE_UNSUPPORTED: entry(
+    'access mode {mode} is not supported: a volume is on one node at a time; supported are {allowed}',
+    'INVALID_ARGUMENT',
+    400,
+    false,
+  ),
+  TOPOLOGY_UNREACHABLE: entry(
+    'no volume can be reached from {requested}: the zones of the cluster are {available}',
+    'RESOURCE_EXHAUSTED',
+    409,
+    false,
+  ),
+  PAGE_TOKEN_INVALID: entry('starting_token is none of ours: list from the beginning', 'ABORTED', 409, false),
+  ATTACH_LIMIT: entry('node {nodeName} has {limit} volumes, more cannot be attached', 'RESOURCE_EXHAUSTED', 429, true),
+  VOLUME_ATTACHED_DIFFERENT: entry(
+    'volume {volumeId} is attached to {nodeName} already, {attachedAs}',
+    'ALREADY_EXISTS',
+    409,
+    false,
+  ),
+  VOLUME_NOT_ATTACHED: entry(
+    'volume {volumeId} is not attached to this node: ControllerPublishVolume comes first',
+    'FAILED_PRECONDITION',
+    409,
+    false,
+  ),
+  VOLUME_NOT_STAGED: entry('volume {volumeId} is not staged at {path}', 'FAILED_PRECONDITION', 409, false),
+  VOLUME_NOT_PUBLISHED: entry('volume {volumeId} is not at {path}', 'NOT_FOUND', 404, false),
+  VOLUME_MOUNTED_DIFFERENT: entry(
+    'volume {volumeId} is at {path} already with another {field}',
+    'ALREADY_EXISTS',
+    409,
+    false,
+  ),
+  VOLUME_IN_USE: entry('volume {volumeId} is in use: {reason}', 'FAILED_PRECONDITION', 409, false),
+  VOLUME_NOT_BLANK: entry(
+    'volume {volumeId} holds {found} where {wanted} is wanted, and what holds something is never formatted',
+    'FAILED_PRECONDITION',
+    409,
+    false,
+  ),
+  PATH_UNUSABLE: entry('{path} cannot be used: {reason}', 'FAILED_PRECONDITION', 409, false),
+
   // Wire, drivers and processes
   PROTOCOL_ERROR: entry('{peer} broke the protocol: {reason}', 'INTERNAL', 502, false),
   DRIVER_UNAVAILABLE: entry('{port} driver {driver} is not available: {reason}', 'FAILED_PRECONDITION', 501, false),
