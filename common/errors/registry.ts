@@ -57,6 +57,7 @@ export const ERRORS = {
   TIMEOUT: entry('{operation} did not finish within {timeoutMs} ms', 'DEADLINE_EXCEEDED', 504, true),
   QUEUE_FULL: entry('{queue} holds {limit} waiting requests already', 'RESOURCE_EXHAUSTED', 429, true),
   UNAVAILABLE: entry('{target} cannot be reached: {reason}', 'UNAVAILABLE', 503, true),
+  RESOURCE_CONFLICT: entry('{kind} {id} was changed meanwhile: {reason}', 'ABORTED', 409, true),
   INTERNAL: entry('internal error, the log has the detail under {correlationId}', 'INTERNAL', 500, false),
   CONFIG_INVALID: entry('configuration {source}: {reason}', 'INVALID_ARGUMENT', 400, false),
 
@@ -96,6 +97,12 @@ export const ERRORS = {
   // Volumes
   VOLUME_NOT_FOUND: entry('there is no volume {volumeId}', 'NOT_FOUND', 404, false),
   VOLUME_EXISTS_DIFFERENT: entry('volume {name} exists with another {field}', 'ALREADY_EXISTS', 409, false),
+  VOLUME_ATTACHED_ELSEWHERE: entry(
+    'volume {volumeId} is attached to node {nodeName}: detach it there first',
+    'FAILED_PRECONDITION',
+    409,
+    false,
+  ),
   VOLUME_OPEN_BLOCKED: entry(
     'volume {volumeId} cannot be opened before these nodes answer: {nodes}',
     'UNAVAILABLE',
@@ -111,6 +118,12 @@ export const ERRORS = {
     'FAILED_PRECONDITION',
     409,
     false,
+  ),
+  FENCES_INCOMPLETE: entry(
+    'node {nodeId} takes no log blobs before it has the fences of its peers: {reason}',
+    'UNAVAILABLE',
+    503,
+    true,
   ),
 
   // Volumes as an orchestrator asks for them (csi/)
