@@ -1,0 +1,15 @@
+export { type Capacity, CapacityLedger } from './capacity-ledger.ts';
+export {
+  ControlClient,
+  type CreateVolumeInit,
+  type RegisterNodeInit,
+  type Volume,
+  type VolumeReportInit,
+} from './client.ts';
+export { Membership, type Registration } from './membership.ts';
+export type { Resource, ResourceChange, ResourceDelete, ResourceStore, ResourceWrite } from './resource-store.ts';
+export { type ControlHandlers, controlHandlers } from './service.ts';
+export { SqliteStore } from './sqlite-store.ts';
+export type { VolumeReaper } from './volume-reaper.ts';
+export type { VolumeRecord } from './volume-record.ts';
+export { Volumes } from './volumes.ts';
