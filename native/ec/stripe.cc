@@ -28,7 +28,8 @@ StripeHash stripeHash(const void* blob, size_t blobLength, int dataShards, int p
 size_t shardLengthOf(size_t blobLength, int dataShards) {
   const auto k = static_cast<size_t>(dataShards);
   const size_t bytes = blobLength / k + (blobLength % k != 0 ? 1 : 0);
-  return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+  const size_t blocks = (bytes + kBlockBytes - 1) / kBlockBytes;
+  return std::max<size_t>(blocks, 1) * kBlockBytes;
 }
 
 StripeHash encodeStripe(const Coder& coder, uint8_t* stripe, size_t shardLength, size_t blobLength,

@@ -18,7 +18,8 @@ using StripeHash = std::array<uint8_t, 16>;
  */
 StripeHash stripeHash(const void* blob, size_t blobLength, int dataShards, int parityShards);
 
-/** Bytes of one shard of a blob: ceil(blobLength / k) rounded up to 4 KiB blocks. */
+/** Bytes of one shard of a blob: ceil(blobLength / k) rounded up to whole 4 KiB blocks, at least
+ * one. */
 size_t shardLengthOf(size_t blobLength, int dataShards);
 
 /**

@@ -40,7 +40,8 @@ TEST_CASE("encoding a stripe gives parity, a checksum of every block and the nam
     if (!driver.available) continue;
     for (const auto& [k, m] : {std::pair{4, 2}, std::pair{8, 2}, std::pair{2, 1}, std::pair{1, 2},
                                std::pair{3, 3}, std::pair{5, 0}, std::pair{16, 8}}) {
-      for (const size_t blobLength : {size_t{1}, size_t{4096}, size_t{70'000}, size_t{131'072}}) {
+      for (const size_t blobLength :
+           {size_t{0}, size_t{1}, size_t{4096}, size_t{70'000}, size_t{131'072}}) {
         CAPTURE(driver.name);
         CAPTURE(k);
         CAPTURE(m);
@@ -63,7 +64,7 @@ TEST_CASE("encoding a stripe gives parity, a checksum of every block and the nam
 }
 
 TEST_CASE("the shard length is the blob cut by k and rounded up to blocks") {
-  CHECK(shardLengthOf(0, 4) == 0);
+  CHECK(shardLengthOf(0, 4) == 4096);
   CHECK(shardLengthOf(1, 4) == 4096);
   CHECK(shardLengthOf(4 * 4096, 4) == 4096);
   CHECK(shardLengthOf(4 * 4096 + 1, 4) == 8192);
