@@ -1,0 +1,63 @@
+import { NabuError } from '../../common/errors/index.ts';
+import { runCommand } from '../../common/process/index.ts';
+import type { FsType } from '../request/index.ts';
+import type { BlockDevice } from './block-device.ts';
+import type { CommandContext } from './mount-commands.ts';
+
+/** blkid(8): nothing was recognised; several things were. */
+const NOTHING = 2;
+const AMBIVALENT = 8;
+/** e2fsck(8): 1 and 2 are "errors corrected", from 4 on a person has to look. */
+const CORRECTED = [1, 2];
+
+/** What the device holds by its magic numbers: a file system, a partition table, ...; undefined when nothing is recognised. */
+export async function probeContent(device: BlockDevice, context: CommandContext): Promise<string | undefined> {
+  const probe = await runCommand(['blkid', '-p', '-o', 'export', device.path], {
+    ...context,
+    okExitCodes: [NOTHING, AMBIVALENT],
+  });
+  if (probe.exitCode === AMBIVALENT) return 'several things at once';
+  const found = new Map(
+    probe.stdout.split('\n').flatMap((line) => {
+      const at = line.indexOf('=');
+      return at === -1 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const];
+    }),
+  );
+  const tableType = found.get('PTTYPE');
+  return found.get('TYPE') ?? (tableType === undefined ? undefined : `a ${tableType} partition table`);
+}
+
+/** Lazy: the kernel zeroes inode tables later. No discard: the device is fresh, and the format marker must outlive the command. */
+export async function makeFilesystem(
+  device: BlockDevice,
+  fsType: FsType,
+  options: readonly string[],
+  context: CommandContext,
+): Promise<void> {
+  const extended = 'nodiscard,lazy_itable_init=1,lazy_journal_init=1';
+  const command: readonly [string, ...string[]] =
+    fsType === 'ext4'
+      ? ['mkfs.ext4', '-F', '-q', '-m', '0', '-E', extended, ...options, device.path]
+      : ['mkfs.xfs', '-f', '-K', '-q', ...options, device.path];
+  await runCommand(command, context);
+}
+
+/** ext4 is checked as far as that needs no person; xfs repairs itself when it is mounted. */
+export async function checkFilesystem(device: BlockDevice, fsType: FsType, context: CommandContext): Promise<void> {
+  if (fsType !== 'ext4') return;
+  try {
+    await runCommand(['e2fsck', '-p', device.path], { ...context, okExitCodes: CORRECTED });
+  } catch (err) {
+    if (!NabuError.is(err, 'COMMAND_FAILED')) throw err;
+    const reason = 'its ext4 has errors that fsck does not correct by itself; the log of the plugin has its words';
+    throw NabuError.of('FAILED_PRECONDITION', { operation: 'mounting the volume', reason }, { cause: err });
+  }
+}
+
+/** Online, to the whole of the device. */
+export async function growFilesystem(
+  mount: { readonly fsType: FsType; readonly device: BlockDevice; readonly path: string },
+  context: CommandContext,
+): Promise<void> {
+  await runCommand(mount.fsType === 'ext4' ? ['resize2fs', mount.device.path] : ['xfs_growfs', mount.path], context);
+}
