@@ -1,6 +1,5 @@
 import winston from 'winston';
-import { NabuError } from '../errors/index.ts';
-import { redact } from './redact.ts';
+import { loggable } from './loggable.ts';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -26,30 +25,13 @@ export type LoggerOptions = {
   readonly stream?: NodeJS.WritableStream & { readonly isTTY?: boolean };
 };
 
-function describeError(err: Error, depth = 0): Record<string, unknown> {
-  const code = NabuError.is(err) ? err.code : Reflect.get(err, 'code');
-  return {
-    name: err.name,
-    message: err.message,
-    ...(code === undefined ? {} : { code }),
-    ...(NabuError.is(err) ? { fields: err.toJSON().fields } : { stack: err.stack }),
-    ...(err.cause instanceof Error && depth < 4 ? { cause: describeError(err.cause, depth + 1) } : {}),
-  };
-}
-
-function printable(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString();
-  if (value instanceof Error) return describeError(value);
-  return value;
-}
-
 const asJson = winston.format.printf(({ timestamp, level, message, ...fields }) =>
-  JSON.stringify({ time: timestamp, level, message, ...(redact(fields) as LogFields) }, printable),
+  JSON.stringify({ time: timestamp, level, message, ...(loggable(fields) as LogFields) }),
 );
 
 const asText = winston.format.printf(({ timestamp, level, message, ...fields }) => {
-  const pairs = Object.entries(redact(fields) as LogFields).map(
-    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value, printable)}`,
+  const pairs = Object.entries(loggable(fields) as LogFields).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
   );
   return [String(timestamp).slice(11, 23), level.padEnd(5), String(message), ...pairs].join(' ');
 });

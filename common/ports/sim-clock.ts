@@ -1,6 +1,6 @@
 import { type Clock, sleepOn, type Timer } from './clock.ts';
 
-type Pending = { readonly dueMs: number; readonly order: number; readonly callback: () => void };
+type Pending = { readonly dueMs: number; readonly order: number; readonly callback: () => void; live: boolean };
 
 /** Lets every promise job and every immediate that is queued now run. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -11,7 +11,7 @@ export class SimClock implements Clock {
   #elapsedMs = 0;
   #order = 0;
   #heap: Pending[] = [];
-  readonly #cancelled = new Set<Pending>();
+  #live = 0;
 
   constructor(startWallMs = 1_700_000_000_000) {
     this.#startWallMs = startWallMs;
@@ -26,20 +26,14 @@ export class SimClock implements Clock {
   }
 
   get pendingTimers(): number {
-    return this.#heap.length - this.#cancelled.size;
+    return this.#live;
   }
 
   setTimer(callback: () => void, delayMs: number): Timer {
-    const pending = { dueMs: this.#elapsedMs + Math.max(0, delayMs), order: this.#order++, callback };
+    const pending = { dueMs: this.#elapsedMs + Math.max(0, delayMs), order: this.#order++, callback, live: true };
+    this.#live++;
     this.#push(pending);
-    let live = true;
-    const wrapped: Timer = {
-      cancel: () => {
-        if (live && this.#heap.includes(pending)) this.#cancelled.add(pending);
-        live = false;
-      },
-    };
-    return wrapped;
+    return { cancel: () => this.#retire(pending) };
   }
 
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
@@ -70,15 +64,21 @@ export class SimClock implements Clock {
 
   async #fire(next: Pending): Promise<void> {
     this.#pop();
+    this.#retire(next);
     this.#elapsedMs = Math.max(this.#elapsedMs, next.dueMs);
     next.callback();
     await settle();
   }
 
+  #retire(pending: Pending): void {
+    if (pending.live) this.#live--;
+    pending.live = false;
+  }
+
   /** The earliest live timer, dropping cancelled ones on the way. */
   #next(): Pending | undefined {
     for (let top = this.#heap[0]; top !== undefined; top = this.#heap[0]) {
-      if (!this.#cancelled.delete(top)) return top;
+      if (top.live) return top;
       this.#pop();
     }
     return undefined;

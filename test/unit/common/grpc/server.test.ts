@@ -80,20 +80,18 @@ describe('GrpcServer and GrpcClient', () => {
 
   it('carries every kind of field there and back, 64-bit integers whole', async () => {
     await start(socket());
-    const answer = await client
-      .service(echoService)
-      .say(
-        {
-          text: 'hi',
-          big: 2n ** 64n - 1n,
-          signed: -(2n ** 63n),
-          raw: Uint8Array.of(1, 2),
-          labels: { a: 'b' },
-          inner: { text: 'in' },
-          left: 'l',
-        },
-        { timeoutMs: 2000 },
-      );
+    const answer = await client.service(echoService).say(
+      {
+        text: 'hi',
+        big: 2n ** 64n - 1n,
+        signed: -(2n ** 63n),
+        raw: Uint8Array.of(1, 2),
+        labels: { a: 'b' },
+        inner: { text: 'in' },
+        left: 'l',
+      },
+      { timeoutMs: 2000 },
+    );
     assert.equal(answer.text, 'hi');
     assert.equal(answer.big, 2n ** 64n - 1n);
     assert.equal(answer.signed, -(2n ** 63n));
