@@ -47,12 +47,12 @@ export interface VolumeControl {
   deleteVolume(id: VolumeId, deadline: Deadline): Promise<void>;
   /** VOLUME_NOT_FOUND. */
   getVolume(id: VolumeId, deadline: Deadline): Promise<VolumeRecord>;
-  /** INVALID_ARGUMENT for a token that is none. */
+  /** ABORTED for a token that is none. Without volumes that are being deleted. */
   listVolumes(
     page: { readonly token: string; readonly limit: number },
     deadline: Deadline,
   ): Promise<{ readonly volumes: readonly VolumeRecord[]; readonly nextToken: string }>;
-  /** The same generation for a repetition; VOLUME_ATTACHED_ELSEWHERE while another node holds it. */
+  /** The same generation for a repetition; VOLUME_ATTACHED_ELSEWHERE, ALREADY_EXISTS when attached here in the other way. */
   attachVolume(
     request: { readonly id: VolumeId; readonly nodeName: string; readonly readOnly: boolean },
     deadline: Deadline,

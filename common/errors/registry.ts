@@ -141,14 +141,7 @@ export const ERRORS = {
     409,
     false,
   ),
-  PAGE_TOKEN_INVALID: entry('starting_token is none of ours: list from the beginning', 'ABORTED', 409, false),
   ATTACH_LIMIT: entry('node {nodeName} has {limit} volumes, more cannot be attached', 'RESOURCE_EXHAUSTED', 429, true),
-  VOLUME_ATTACHED_DIFFERENT: entry(
-    'volume {volumeId} is attached to {nodeName} already, {attachedAs}',
-    'ALREADY_EXISTS',
-    409,
-    false,
-  ),
   VOLUME_NOT_ATTACHED: entry(
     'volume {volumeId} is not attached to this node: ControllerPublishVolume comes first',
     'FAILED_PRECONDITION',

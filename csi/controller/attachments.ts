@@ -49,16 +49,12 @@ export class Attachments {
     const capability = parseCapability('volume_capability', request.volumeCapability);
     refuseSecrets(request.secrets);
     const id = requireVolumeId('volume_id', request.volumeId);
-    const readOnly = request.readonly || isReadOnlyMode(capability.mode);
-    const record = await this.#control.getVolume(id, deadline);
     if (this.#knownNodes !== undefined && !this.#knownNodes.has(nodeName)) {
       throw NabuError.of('NODE_NOT_FOUND', { nodeId: printable(nodeName) });
     }
-    refuseOtherwiseAttached(record, nodeName, readOnly);
-    const attached =
-      record.attachment === null ? await this.#attachWithinLimit(id, nodeName, readOnly, deadline) : record;
-    refuseOtherwiseAttached(attached, nodeName, readOnly);
-    return { generation: String(attached.attachment?.generation ?? 0n), readOnly: String(readOnly) };
+    const readOnly = request.readonly || isReadOnlyMode(capability.mode);
+    const { attachment } = await this.#attachWithinLimit(id, nodeName, readOnly, deadline);
+    return { generation: String(attachment?.generation ?? 0n), readOnly: String(readOnly) };
   }
 
   async unpublish(request: csi.v1.ControllerUnpublishVolumeRequest, deadline: Deadline): Promise<void> {
@@ -87,7 +83,7 @@ export class Attachments {
       nodeName,
       async () => {
         let volumes = this.#volumesOf.get(nodeName) ?? (await this.#count(nodeName, deadline));
-        if (volumes.size >= this.#limit) volumes = await this.#count(nodeName, deadline);
+        if (volumes.size >= this.#limit && !volumes.has(id)) volumes = await this.#count(nodeName, deadline);
         if (volumes.size >= this.#limit && !volumes.has(id)) {
           throw NabuError.of('ATTACH_LIMIT', { nodeName, limit: this.#limit });
         }
@@ -109,18 +105,5 @@ export class Attachments {
     } while (token !== '');
     this.#volumesOf.set(nodeName, volumes);
     return volumes;
-  }
-}
-
-/** An attachment that is there already must be the one that is asked for: generations are given to one node, in one way. */
-function refuseOtherwiseAttached(record: VolumeRecord, nodeName: string, readOnly: boolean): void {
-  const { attachment } = record;
-  if (attachment === null) return;
-  if (attachment.nodeName !== nodeName) {
-    throw NabuError.of('VOLUME_IN_USE', { volumeId: record.id, reason: `it is attached to ${attachment.nodeName}` });
-  }
-  if (attachment.readOnly !== readOnly) {
-    const attachedAs = attachment.readOnly ? 'read-only' : 'for writing';
-    throw NabuError.of('VOLUME_ATTACHED_DIFFERENT', { volumeId: record.id, nodeName, attachedAs });
   }
 }

@@ -1,5 +1,4 @@
 import type { Deadline } from '../../common/concurrency/index.ts';
-import { NabuError } from '../../common/errors/index.ts';
 import type { MessageInit } from '../../common/grpc/index.ts';
 import type { csi } from '../../proto/gen/messages.js';
 import type { VolumeControl } from '../ports.ts';
@@ -9,7 +8,7 @@ import { conditionOf, publishedNodes, toCsiVolume } from './volume-view.ts';
 /** About 250 bytes each: a page stays far below the message limit. */
 const MAX_PAGE = 1000;
 
-/** CSI 1.12 ListVolumes. A token of control's that it does not know any more is ABORTED: the caller begins again. */
+/** CSI 1.12 ListVolumes. The token is control's own, the id of the last volume: it holds also when that one is deleted. */
 export async function listPage(
   control: VolumeControl,
   zones: readonly string[],
@@ -18,19 +17,12 @@ export async function listPage(
 ): Promise<MessageInit<csi.v1.ListVolumesResponse>> {
   if (request.maxEntries < 0) throw refuse('max_entries', 'is negative');
   const limit = request.maxEntries === 0 ? MAX_PAGE : Math.min(request.maxEntries, MAX_PAGE);
-  const page = await control.listVolumes({ token: request.startingToken, limit }, deadline).catch((err: unknown) => {
-    if (request.startingToken !== '' && NabuError.is(err, 'INVALID_ARGUMENT')) {
-      throw NabuError.of('PAGE_TOKEN_INVALID', {}, { cause: err });
-    }
-    throw err;
-  });
+  const page = await control.listVolumes({ token: request.startingToken, limit }, deadline);
   return {
-    entries: page.volumes
-      .filter((record) => record.state !== 'deleting')
-      .map((record) => ({
-        volume: toCsiVolume(record, zones),
-        status: { publishedNodeIds: publishedNodes(record), volumeCondition: conditionOf(record) },
-      })),
+    entries: page.volumes.map((record) => ({
+      volume: toCsiVolume(record, zones),
+      status: { publishedNodeIds: publishedNodes(record), volumeCondition: conditionOf(record) },
+    })),
     nextToken: page.nextToken,
   };
 }
