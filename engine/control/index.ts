@@ -6,6 +6,7 @@ export {
   type Volume,
   type VolumeReportInit,
 } from './client.ts';
+export { ControlServer, type ControlServerOptions } from './control-server.ts';
 export { Membership, type Registration } from './membership.ts';
 export type { Resource, ResourceChange, ResourceDelete, ResourceStore, ResourceWrite } from './resource-store.ts';
 export { type ControlHandlers, controlHandlers } from './service.ts';
