@@ -47,7 +47,13 @@ export class DetachedProcesses {
       const spawned = new Promise<void>((resolve, reject) => {
         child.once('spawn', resolve);
         child.once('error', (cause) =>
-          reject(NabuError.of('COMMAND_FAILED', { command: `nabu ${args[0] ?? ''}`, reason: 'it cannot be started' }, { cause })),
+          reject(
+            NabuError.of(
+              'COMMAND_FAILED',
+              { command: `nabu ${args[0] ?? ''}`, reason: 'it cannot be started' },
+              { cause },
+            ),
+          ),
         );
       });
       await spawned;

@@ -66,7 +66,9 @@ async function fuseLoop(): Promise<DriverState> {
 async function ioFlusher(): Promise<DriverState> {
   const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(await readable('/proc/self/status'));
   const held = (BigInt(`0x${match?.[1] ?? '0'}`) >> 24n) & 1n;
-  return held === 1n ? yes() : no('CAP_SYS_RESOURCE: the dirty limits of each loop device alone protect the write-back path');
+  return held === 1n
+    ? yes()
+    : no('CAP_SYS_RESOURCE: the dirty limits of each loop device alone protect the write-back path');
 }
 
 async function hugePages(): Promise<DriverState> {
@@ -75,9 +77,9 @@ async function hugePages(): Promise<DriverState> {
 }
 
 function drivers(): Driver[] {
-  const coders = ecDrivers().map(({ name, available, reason }): Driver => {
-    const state = available ? yes() : no(reason);
-    return { port: 'ErasureCoder', driver: name, probe: async () => state };
+  const coders = ecDrivers().erasureCoding.map((driver): Driver => {
+    const state = driver.available ? yes() : no(driver.reason);
+    return { port: 'ErasureCoder', driver: driver.name, probe: async () => state };
   });
   return [
     ...coders,
@@ -102,7 +104,5 @@ function drivers(): Driver[] {
 
 /** Every driver of every port: available, or what is missing. */
 export async function probeDrivers(): Promise<DriverRow[]> {
-  return await Promise.all(
-    drivers().map(async ({ port, driver, probe }) => ({ port, driver, ...(await probe()) })),
-  );
+  return await Promise.all(drivers().map(async ({ port, driver, probe }) => ({ port, driver, ...(await probe()) })));
 }

@@ -44,7 +44,8 @@ export function reportFailure(err: unknown, json: boolean): void {
 function advice(err: NabuError): string {
   if (err.code === 'UNAVAILABLE') return "\n  'nabu status' shows what runs; 'nabu up' starts what does not";
   if (err.code === 'VOLUME_OPEN_BLOCKED') return "\n  'nabu node start NODE' brings a node back";
-  if (err.code === 'POLICY_TOO_WIDE') return "\n  choose a narrower policy, or start more nodes with 'nabu up --nodes N'";
+  if (err.code === 'POLICY_TOO_WIDE')
+    return "\n  choose a narrower policy, or start more nodes with 'nabu up --nodes N'";
   if (err.code === 'VOLUME_NOT_FOUND') return "\n  'nabu volume ls' lists the volumes";
   return '';
 }
