@@ -68,7 +68,6 @@ export function refuseSecrets(secrets: Readonly<Record<string, string>>): void {
 
 /** Text of a request, made safe for a message: control characters are shown escaped. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return text.slice(0, 256).replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });

@@ -23,7 +23,6 @@ const MAX_PARAMETERS_BYTES = 4096;
 /** CSI and every block layer below count in signed 64 bits. */
 const MAX_SIZE = (1n << 63n) - 1n;
 /** CSI 1.12, "Size Limits" and `CreateVolumeRequest.name`: these characters must be refused, all others taken. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const BANNED = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/;
 
 function invalid(field: string, reason: string): NabuError {
