@@ -2,7 +2,16 @@ import { Deadline, Semaphore } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import { type BlobKey, compareWriterEpochs, isNodeId, type NodeId, type Stamp, type StampClock, type WriterEpoch, ZERO_WRITER_EPOCH } from '../blob/index.ts';
+import {
+  type BlobKey,
+  compareWriterEpochs,
+  isNodeId,
+  type NodeId,
+  type Stamp,
+  type StampClock,
+  type WriterEpoch,
+  ZERO_WRITER_EPOCH,
+} from '../blob/index.ts';
 import type { BlobStore } from '../client/index.ts';
 import type { HomeNodes, VolumeSpec } from './home-nodes.ts';
 

@@ -91,8 +91,7 @@ export class EpochTable {
 
   /** Throws INVALID_ARGUMENT for what is no whole table, FORMAT_UNKNOWN for a later version. Trailing bytes are padding. */
   static decode(bytes: Buffer): EpochTable {
-    const invalid = (reason: string): NabuError =>
-      NabuError.of('INVALID_ARGUMENT', { field: 'epoch table', reason });
+    const invalid = (reason: string): NabuError => NabuError.of('INVALID_ARGUMENT', { field: 'epoch table', reason });
     if (!EpochTable.isEncoded(bytes)) throw invalid('is none');
     const version = bytes.readUInt32LE(4);
     if (version !== VERSION) {

@@ -123,7 +123,8 @@ export class HomeFence {
   #blocked(deadline: Deadline): NabuError {
     const missing = this.missing;
     const holders = this.#note?.holders;
-    const nodes = missing.length > 0 ? missing : this.#options.spec.homeSet.filter((node) => holders?.has(node) !== true);
+    const nodes =
+      missing.length > 0 ? missing : this.#options.spec.homeSet.filter((node) => holders?.has(node) !== true);
     return NabuError.of(
       'VOLUME_OPEN_BLOCKED',
       { volumeId: this.#options.spec.id, nodes: [...nodes] },
@@ -216,7 +217,11 @@ export class HomeFence {
     } catch (err) {
       // A later version must stop the opening; a broken note is one node's loss.
       if (NabuError.is(err, 'FORMAT_UNKNOWN')) this.#fence(err);
-      this.#options.logger.error('the note of a home node is unreadable', { volumeId: this.#options.spec.id, node, err });
+      this.#options.logger.error('the note of a home node is unreadable', {
+        volumeId: this.#options.spec.id,
+        node,
+        err,
+      });
       return undefined;
     }
   }

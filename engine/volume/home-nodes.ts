@@ -1,8 +1,7 @@
 import type { Deadline } from '../../common/concurrency/index.ts';
-import type { NodeId, Stamp, VolumeId } from '../blob/index.ts';
+import type { NodeId, Policy, Stamp, VolumeId } from '../blob/index.ts';
 import type { FailureDomain } from '../placement/index.ts';
 import type { OwnerRange, OwnerState, OwnerUpdate } from '../store/index.ts';
-import type { Policy } from '../blob/index.ts';
 
 /** What a volume asks of single home nodes, beside its blobs. Errors as NodeClient's: UNAVAILABLE, TIMEOUT, ... */
 export interface HomeNodes {

@@ -1,20 +1,35 @@
 import type { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
-import { type BlobKey, blobKeyHex, type NodeId, type Policy, shardCount, type StripeId, stripeIdHex } from '../blob/index.ts';
+import {
+  type BlobKey,
+  blobKeyHex,
+  type NodeId,
+  type Policy,
+  type StripeId,
+  shardCount,
+  stripeIdHex,
+} from '../blob/index.ts';
 import type { BlobStore, GetResult, ProbeAnswer, ShardFound } from '../client/index.ts';
 import { isProvenAbsent, isProvenUnacknowledged, logForms } from './home-quorum.ts';
 
 /** What the home nodes say about one log key, read as evidence. */
 export type Evidence = {
   /** The best stripe there is: most shards. */
-  readonly best: { readonly stripeId: StripeId; readonly form: Policy; readonly blobLength: number; readonly shards: number } | undefined;
+  readonly best:
+    | { readonly stripeId: StripeId; readonly form: Policy; readonly blobLength: number; readonly shards: number }
+    | undefined;
   readonly unacknowledged: boolean;
   /** Every shard is on a node that we fenced, on enough nodes: nothing to complete. */
   readonly complete: boolean;
   readonly silent: readonly NodeId[];
 };
 
-type StripeSeen = { readonly first: ShardFound; readonly form: Policy; readonly indices: Set<number>; readonly nodes: Set<NodeId> };
+type StripeSeen = {
+  readonly first: ShardFound;
+  readonly form: Policy;
+  readonly indices: Set<number>;
+  readonly nodes: Set<NodeId>;
+};
 
 /**
  * Pure. A node that is not fenced by us may still take shards of the old writer after it answered, so its "absent" is worth
@@ -44,7 +59,12 @@ export function weighEvidence(
   if (best === undefined) return { best: undefined, unacknowledged, complete: false, silent };
   const fenced = [...best.nodes].filter(isFenced).length;
   return {
-    best: { stripeId: best.first.stripeId, form: best.form, blobLength: best.first.blobLength, shards: best.indices.size },
+    best: {
+      stripeId: best.first.stripeId,
+      form: best.form,
+      blobLength: best.first.blobLength,
+      shards: best.indices.size,
+    },
     unacknowledged,
     complete: best.indices.size === shardCount(best.form) && fenced >= best.form.quorum && fenced === best.nodes.size,
     silent,
@@ -81,7 +101,9 @@ export type VerdictRequest = {
 const READ_TIMEOUT_MS = 10_000;
 
 /** One look: accepted, proven unacknowledged, or (undefined, with the silent nodes) neither. */
-export async function tryVerdict(request: VerdictRequest): Promise<Verdict | { readonly kind: 'open'; readonly evidence: Evidence }> {
+export async function tryVerdict(
+  request: VerdictRequest,
+): Promise<Verdict | { readonly kind: 'open'; readonly evidence: Evidence }> {
   const answers = await request.blobs.probe({
     key: request.key,
     nodes: request.homeSet,

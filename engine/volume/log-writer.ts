@@ -97,7 +97,13 @@ export class LogWriter {
         if (failure === undefined) break;
         const nodes = failure.fields.nodes;
         waits.begin('write', key, [], failure.message);
-        logger.warn('a log blob cannot be made safe yet', { volumeId: spec.id, key: blobKeyHex(key), sequence, nodes, err: failure });
+        logger.warn('a log blob cannot be made safe yet', {
+          volumeId: spec.id,
+          key: blobKeyHex(key),
+          sequence,
+          nodes,
+          err: failure,
+        });
         await clock.sleep(delayMs, this.#stop.signal);
       }
       this.#options.learned(sequence, stripe.blobLength);
@@ -123,7 +129,14 @@ export class LogWriter {
         policy: stripe.policy,
         failureDomain: spec.failureDomain,
         maxShardsPerDomain: spec.maxShardsPerDomain,
-        log: { owner: spec.id, epoch, sequence, homeSet: spec.homeSet, homeSetVersion: spec.homeSetVersion, compaction },
+        log: {
+          owner: spec.id,
+          epoch,
+          sequence,
+          homeSet: spec.homeSet,
+          homeSetVersion: spec.homeSetVersion,
+          compaction,
+        },
         tooFewNodes: 'wait',
         waiting: (wait) =>
           wait === undefined ? waits.end('write', key) : waits.begin('write', key, wait.nodes, wait.reason),

@@ -24,7 +24,12 @@ function newestOf(fence: HomeFence): OwnerNote | undefined {
  * The nodes that would know of a note newer than this stamp, had they been given one: a device that was emptied since may have
  * forgotten it. Asked as a look-up of a key that never exists: only a store complete since the stamp may say "absent".
  */
-async function knowingNodes(search: NoteSearch, fence: HomeFence, since: bigint, deadline: Deadline): Promise<Set<NodeId>> {
+async function knowingNodes(
+  search: NoteSearch,
+  fence: HomeFence,
+  since: bigint,
+  deadline: Deadline,
+): Promise<Set<NodeId>> {
   const answers = await search.blobs.probe({
     key: logKey(search.spec.id, ZERO_WRITER_EPOCH, 0n),
     nodes: fence.confirmed,

@@ -73,7 +73,13 @@ function releaseImage(verdict: Verdict): void {
 function endOfLog({ acceptedThrough, table, spec }: ReplayOptions, sequence: bigint): bigint {
   if (sequence > acceptedThrough) return sequence - 1n;
   const key = logKey(spec.id, table.rangeOf(sequence).epoch, sequence);
-  throw NabuError.of('BLOB_LOST', { key: blobKeyHex(key), found: 0, needed: spec.policy.k, volumeId: spec.id, sequence });
+  throw NabuError.of('BLOB_LOST', {
+    key: blobKeyHex(key),
+    found: 0,
+    needed: spec.policy.k,
+    volumeId: spec.id,
+    sequence,
+  });
 }
 
 async function accept(
@@ -112,7 +118,14 @@ async function decide(options: ReplayOptions, sequence: bigint, deadline: Deadli
   const { spec, table, blobs, clock } = options;
   const range = table.rangeOf(sequence);
   const key = logKey(spec.id, range.epoch, sequence);
-  const request = { blobs, policy: spec.policy, homeSet: spec.homeSet, key, askStamp: range.stamp, isFenced: options.isFenced };
+  const request = {
+    blobs,
+    policy: spec.policy,
+    homeSet: spec.homeSet,
+    key,
+    askStamp: range.stamp,
+    isFenced: options.isFenced,
+  };
   let waited = false;
   let silent: readonly NodeId[] = [];
   try {

@@ -1,5 +1,5 @@
-import { Deadline } from '../../common/concurrency/index.ts';
-import { NabuError } from '../../common/errors/index.ts';
+import type { Deadline } from '../../common/concurrency/index.ts';
+import type { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import {
@@ -23,7 +23,7 @@ import { LogWriter } from './log-writer.ts';
 import { findNewestNote } from './newest-note.ts';
 import { type CheckpointPosition, MANY_OPENS, type OwnerNote } from './owner-note.ts';
 import { replay } from './replay.ts';
-import { WaitBoard } from './wait-board.ts';
+import type { WaitBoard } from './wait-board.ts';
 
 export type VolumeLogOptions = {
   readonly blobs: BlobStore;
@@ -72,7 +72,11 @@ export class VolumeLog {
    * Fences older writers, replays what they left and records the cut before it resolves. VOLUME_OPEN_BLOCKED names the nodes that
    * are needed and did not answer before the deadline, BLOB_LOST what is gone for good, FENCED a newer writer.
    */
-  static async open(options: VolumeLogOptions, makeReplayer: (log: VolumeLog) => Replayer, deadline: Deadline): Promise<VolumeLog> {
+  static async open(
+    options: VolumeLogOptions,
+    makeReplayer: (log: VolumeLog, sizeBytes: bigint) => Replayer,
+    deadline: Deadline,
+  ): Promise<VolumeLog> {
     const openedStamp = options.stamps.next();
     const fence = new HomeFence(options);
     fence.start();
@@ -82,7 +86,8 @@ export class VolumeLog {
       const start = note ?? firstNote(options);
       const table = await readTable(options, start, deadline);
       const log = new VolumeLog(options, fence, table, start);
-      await log.#replay(makeReplayer(log), openedStamp, deadline);
+      const sizeBytes = maxOf(start.sizeBytes, options.spec.sizeBytes);
+      await log.#replay(makeReplayer(log, sizeBytes), openedStamp, deadline);
       return log;
     } catch (err) {
       await fence.close();
@@ -150,7 +155,8 @@ export class VolumeLog {
     const { spec, logger, waits } = this.#options;
     const previous = this.#table.last;
     let from = 1n;
-    if (this.#note.checkpoint !== undefined) from = (await this.#loadRoot(replayer, this.#note.checkpoint, deadline)) + 1n;
+    if (this.#note.checkpoint !== undefined)
+      from = (await this.#loadRoot(replayer, this.#note.checkpoint, deadline)) + 1n;
     const cut =
       previous === undefined
         ? 0n
@@ -198,7 +204,9 @@ export class VolumeLog {
 }
 
 function maxOf(...values: readonly bigint[]): bigint {
-  return values.reduce((most, value) => (value > most ? value : most));
+  let most = 0n;
+  for (const value of values) if (value > most) most = value;
+  return most;
 }
 
 /** Of a volume that was never opened; proven by findNewestNote. */

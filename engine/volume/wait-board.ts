@@ -1,7 +1,12 @@
 import { type BlobKey, blobKeyHex, type NodeId } from '../blob/index.ts';
 
 /** One thing that a volume waits for. */
-export type VolumeWait = { readonly operation: string; readonly key: string; readonly nodes: readonly NodeId[]; readonly reason: string };
+export type VolumeWait = {
+  readonly operation: string;
+  readonly key: string;
+  readonly nodes: readonly NodeId[];
+  readonly reason: string;
+};
 
 /** What a volume waits for at this moment, by blob: shown by `nabu status`, told to the log when it begins. */
 export class WaitBoard {

@@ -9,12 +9,27 @@ import {
   logForms,
 } from '../../../../engine/volume/home-quorum.ts';
 
-const POLICIES = ['ec:4+2', 'ec:8+2', 'ec:2+1', 'ec:2+2', 'ec:1+1', 'ec:16+8', 'ec:8+3', 'replica:1', 'replica:2', 'replica:3', 'replica:5'];
+const POLICIES = [
+  'ec:4+2',
+  'ec:8+2',
+  'ec:2+1',
+  'ec:2+2',
+  'ec:1+1',
+  'ec:16+8',
+  'ec:8+3',
+  'replica:1',
+  'replica:2',
+  'replica:3',
+  'replica:5',
+];
 const anyPolicy = fc.constantFrom(...POLICIES).map(parsePolicy);
 
 /** Every home set that can acknowledge anything at all. */
 const anyHome = anyPolicy.chain((policy) =>
-  fc.record({ policy: fc.constant(policy), size: fc.integer({ min: Math.max(policy.quorum, fewestAckNodes(policy)), max: 2 * shardCount(policy) + 3 }) }),
+  fc.record({
+    policy: fc.constant(policy),
+    size: fc.integer({ min: Math.max(policy.quorum, fewestAckNodes(policy)), max: 2 * shardCount(policy) + 3 }),
+  }),
 );
 
 /** A placement that the write rules acknowledge: every shard stored, at least `quorum` nodes, at most the limit on each. */
@@ -43,7 +58,8 @@ describe('home-set quorums', () => {
     fc.assert(
       fc.property(anyHome, ({ policy, size }) => {
         const unfenced = size - homeQuorum(policy, size).fence;
-        for (const form of logForms(policy)) assert.ok(unfenced < form.quorum, `${policy.name} on ${size}: ${unfenced}`);
+        for (const form of logForms(policy))
+          assert.ok(unfenced < form.quorum, `${policy.name} on ${size}: ${unfenced}`);
       }),
     );
   });
