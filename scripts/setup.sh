@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-build_packages='build-essential cmake ninja-build pkg-config libisal-dev liburing-dev libxxhash-dev libuv1-dev
+build_packages='build-essential cmake ninja-build pkg-config libisal-dev liburing-dev libxxhash-dev libuv1-dev nlohmann-json3-dev
   e2fsprogs xfsprogs util-linux mount procps ca-certificates'
 test_packages='doctest-dev fio clang-format'
 
