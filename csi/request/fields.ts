@@ -6,8 +6,8 @@ import { isVolumeId, type VolumeId } from '../../engine/blob/index.ts';
 const TEXT_LIMIT_BYTES = 128;
 /** Paths are shorter than the kernel's PATH_MAX. */
 const PATH_LIMIT_BYTES = 4095;
-/** Of names that are given to us: what neither a shell, a path nor a log could misread. Orchestrators send `pvc-<uuid>`. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+/** What no path, log line or terminal could misread: no white space, no control or unassigned character, no slash of either kind. */
+const NAME = /^[^\s\p{C}/\\]+$/u;
 /** RFC 1123 host names and cloud instance ids. */
 const NODE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 
