@@ -10,6 +10,7 @@ import { Deadline } from '../concurrency/index.ts';
 import { NabuError, toNabuError } from '../errors/index.ts';
 import type { Logger } from '../logging/index.ts';
 import type { Clock } from '../ports/index.ts';
+import { checkAuthority } from './authority.ts';
 import type { MessageInit } from './message.ts';
 import { type CallSpec, type RequestOf, type ResponseOf, type ServiceSpec, UndecodableRequest } from './service.ts';
 import { toGrpcStatus } from './status.ts';
@@ -68,6 +69,7 @@ function adaptUnary(spec: CallSpec, handler: Unary, environment: HandlerEnvironm
     const gone = new AbortController();
     call.once('cancelled', () => gone.abort(NabuError.of('CANCELLED', { operation: spec.path })));
     const run = async (): Promise<object> => {
+      checkAuthority(call.getHost());
       if (call.request instanceof UndecodableRequest) throw call.request.toError();
       using deadline = new Deadline({
         clock: environment.clock,
@@ -106,6 +108,7 @@ function adaptStream(
     stream.once('cancelled', () => gone.abort(NabuError.of('CANCELLED', { operation: spec.path })));
     const signal = AbortSignal.any([gone.signal, environment.closing]);
     const run = async (): Promise<void> => {
+      checkAuthority(stream.getHost());
       if (stream.request instanceof UndecodableRequest) throw stream.request.toError();
       await pump(stream, handler(stream.request, { signal }), signal);
     };
