@@ -240,7 +240,7 @@ export interface NativeVolume {
   close(): Promise<void>;
 
   // Frontend 'direct'. Offsets and lengths are bytes of the volume; slab ranges must stay untouched until the promise settles.
-  /** Rejects with VOLUME_IO on an I/O error. Any alignment. */
+  // Multiples of 4096, reads and writes of at most 1 MiB. Reject with VOLUME_IO on an I/O error.
   directRead(offset: number, length: number, slabOffset: number): Promise<void>;
   directWrite(offset: number, length: number, slabOffset: number): Promise<void>;
   directTrim(offset: number, length: number): Promise<void>;
@@ -272,12 +272,17 @@ type VolumeAddon = {
   createRing(volumeId: string, ringBytes: number): number;
   closeFd(fd: number): void;
   readImageHeader(slab: ArrayBuffer, slabOffset: number, length: number): ImageHeader;
-  readonly KeeperConnection: new (socketPath: string, onClosed: (reason: string) => void) => RawKeeperConnection;
+  readonly KeeperConnection: new (
+    socketPath: string,
+    onMessage: (json: string, fds: number[]) => void,
+    onClosed: (reason: string) => void,
+  ) => RawKeeperConnection;
 };
 
-/** One connection to a keeper; see keeper-client.ts. request sends one JSON message and resolves with the answer and its descriptors. */
+/** One connection to a keeper; keeper-client.ts speaks over it. Descriptors that arrive belong to whoever gets them. */
 export type RawKeeperConnection = {
-  request(json: string, timeoutMs: number): Promise<{ readonly json: string; readonly fds: readonly number[] }>;
+  /** One JSON message of at most 64 KiB. */
+  send(json: string): void;
   close(): void;
 };
 
