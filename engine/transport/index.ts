@@ -1,4 +1,7 @@
 export type { HelloInfo } from '../protocol/hello.ts';
+export type { TcpCounters } from './tcp/tcp-counters.ts';
+export { DEFAULT_TCP_LIMITS, type TcpLimits } from './tcp/tcp-limits.ts';
+export { TcpTransport, type TcpTransportOptions } from './tcp/tcp-transport.ts';
 export {
   type Address,
   type Answer,
