@@ -72,7 +72,7 @@ export class DeadBlobs {
 
   async close(): Promise<void> {
     this.#stop.abort(NabuError.of('CANCELLED', { operation: 'deleting dead log blobs' }));
-    await Promise.all(this.#tasks);
+    await Promise.allSettled(this.#tasks);
   }
 
   #run(task: Promise<void>): void {

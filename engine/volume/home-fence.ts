@@ -31,6 +31,9 @@ export class HomeFence {
   readonly quorum: HomeQuorum;
   readonly #options: HomeFenceOptions;
   readonly #confirmed = new Map<NodeId, OwnerNote | undefined>();
+  /** The round of confirming that each node has taken part in last; a new round asks every node again. */
+  readonly #rounds = new Map<NodeId, number>();
+  #round = 0;
   /** The note that every node should have, and who confirmed it. */
   #note: { readonly note: OwnerNote; readonly bytes: Uint8Array; readonly holders: Set<NodeId> } | undefined;
   #fencedBy: NabuError | undefined;
@@ -91,12 +94,23 @@ export class HomeFence {
   async publish(note: OwnerNote, deadline: Deadline): Promise<void> {
     const entry = { note, bytes: encodeOwnerNote(note), holders: new Set<NodeId>() };
     this.#note = entry;
-    for (const wake of this.#wake.values()) wake();
+    this.#wakeAll();
     await this.until(() => {
       const current = this.#note;
       const size = current === undefined ? 0 : Math.max(entry.holders.size, current.holders.size);
       return size >= this.quorum.noteWrite;
     }, deadline);
+  }
+
+  /**
+   * Resolves when our fence is still the highest on as many nodes as it takes; FENCED when a newer opener was faster. What was
+   * seen before this resolves was seen by the one who may write.
+   */
+  async reconfirm(deadline: Deadline): Promise<void> {
+    const round = ++this.#round;
+    this.#wakeAll();
+    const isAsked = (node: NodeId): boolean => (this.#rounds.get(node) ?? -1) >= round;
+    await this.until(() => this.confirmed.filter(isAsked).length >= this.quorum.fence, deadline);
   }
 
   /** Waits until the condition holds; it is looked at whenever a node confirms. FENCED at once, VOLUME_OPEN_BLOCKED at the deadline. */
@@ -157,12 +171,14 @@ export class HomeFence {
   }
 
   #isUpToDate(node: NodeId): boolean {
-    return this.#confirmed.has(node) && (this.#note === undefined || this.#note.holders.has(node));
+    const isAsked = this.#rounds.get(node) === this.#round;
+    return isAsked && this.#confirmed.has(node) && (this.#note === undefined || this.#note.holders.has(node));
   }
 
   async #ask(node: NodeId): Promise<boolean> {
     const { spec, epoch, clock, logger } = this.#options;
     const entry = this.#note;
+    const round = this.#round;
     try {
       using deadline = new Deadline({
         clock,
@@ -182,9 +198,10 @@ export class HomeFence {
         deadline,
       );
       if (!this.#accept(node, state)) return true;
+      this.#rounds.set(node, round);
       if (entry !== undefined && version === state.noteVersion) entry.holders.add(node);
       this.#notify();
-      return entry !== this.#note || this.#isUpToDate(node);
+      return entry !== this.#note || round !== this.#round || this.#isUpToDate(node);
     } catch (err) {
       if (NabuError.is(err, 'FENCED')) this.#fence(err);
       else logger.debug('a home node did not confirm', { volumeId: spec.id, node, err });
@@ -229,6 +246,10 @@ export class HomeFence {
   #fence(err: NabuError): void {
     this.#fencedBy ??= err;
     this.#notify();
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#wake.values()) wake();
   }
 
   #notify(): void {

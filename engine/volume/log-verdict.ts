@@ -85,7 +85,7 @@ function addShard(stripes: Map<string, StripeSeen>, policy: Policy, node: NodeId
 
 export type Verdict =
   | { readonly kind: 'accepted'; readonly image: GetResult; readonly form: Policy; readonly complete: boolean }
-  | { readonly kind: 'unacknowledged' };
+  | { readonly kind: 'unacknowledged'; readonly shardsFound: number };
 
 export type VerdictRequest = {
   readonly blobs: BlobStore;
@@ -116,7 +116,9 @@ export async function tryVerdict(
     const image = await readWhole(request, best);
     if (image !== undefined) return { kind: 'accepted', image, form: best.form, complete: evidence.complete };
   }
-  return evidence.unacknowledged ? { kind: 'unacknowledged' } : { kind: 'open', evidence };
+  return evidence.unacknowledged
+    ? { kind: 'unacknowledged', shardsFound: best?.shards ?? 0 }
+    : { kind: 'open', evidence };
 }
 
 /** Undefined when it cannot be read now; the shards that looked readable may be corrupt or their nodes gone again. */

@@ -155,6 +155,7 @@ export class LogWriter {
 function shortened(stripe: StripeBuffer, length: number, spec: VolumeSpec): StripeBuffer {
   const policy = logPolicy(spec.policy, length);
   const shardLength = shardLengthOf(policy, length);
+  stripe.slot.bytes.fill(0, length, policy.k * shardLength); // the code reads whole shards
   return {
     slot: stripe.slot,
     policy,

@@ -57,7 +57,7 @@ export async function replay(options: ReplayOptions): Promise<bigint> {
       for (let next = sequence; next < sequence + BigInt(WINDOW); next++) if (!ahead.has(next)) look(next);
       const verdict = await (ahead.get(sequence) ?? look(sequence));
       ahead.delete(sequence);
-      if (verdict.kind === 'unacknowledged') return endOfLog(options, sequence);
+      if (verdict.kind === 'unacknowledged') return endOfLog(options, sequence, verdict.shardsFound);
       await accept(options, sequence, verdict, deadline);
     }
   } finally {
@@ -70,16 +70,11 @@ function releaseImage(verdict: Verdict): void {
   if (verdict.kind === 'accepted') verdict.image.slot.release();
 }
 
-function endOfLog({ acceptedThrough, table, spec }: ReplayOptions, sequence: bigint): bigint {
+function endOfLog(options: ReplayOptions, sequence: bigint, found: number): bigint {
+  const { acceptedThrough, table, spec } = options;
   if (sequence > acceptedThrough) return sequence - 1n;
-  const key = logKey(spec.id, table.rangeOf(sequence).epoch, sequence);
-  throw NabuError.of('BLOB_LOST', {
-    key: blobKeyHex(key),
-    found: 0,
-    needed: spec.policy.k,
-    volumeId: spec.id,
-    sequence,
-  });
+  const key = blobKeyHex(logKey(spec.id, table.rangeOf(sequence).epoch, sequence));
+  throw NabuError.of('BLOB_LOST', { key, found, needed: spec.policy.k, volumeId: spec.id, sequence });
 }
 
 async function accept(

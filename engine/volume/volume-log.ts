@@ -18,7 +18,7 @@ import { DeadBlobs } from './dead-blobs.ts';
 import { EpochTable } from './epoch-table.ts';
 import { HomeFence } from './home-fence.ts';
 import type { HomeNodes, VolumeSpec } from './home-nodes.ts';
-import { LogReader } from './log-reader.ts';
+import { isLoss, LogReader } from './log-reader.ts';
 import { LogWriter } from './log-writer.ts';
 import { findNewestNote } from './newest-note.ts';
 import { type CheckpointPosition, MANY_OPENS, type OwnerNote } from './owner-note.ts';
@@ -90,8 +90,9 @@ export class VolumeLog {
       await log.#replay(makeReplayer(log, sizeBytes), openedStamp, deadline);
       return log;
     } catch (err) {
+      const superseded = isLoss(err) ? await whoSuperseded(fence, deadline) : undefined;
       await fence.close();
-      throw err;
+      throw superseded ?? err;
     }
   }
 
@@ -207,6 +208,14 @@ function maxOf(...values: readonly bigint[]): bigint {
   let most = 0n;
   for (const value of values) if (value > most) most = value;
   return most;
+}
+
+/**
+ * What we miss may have been deleted by a newer opener whose fence we have not met yet: then we are fenced, and nothing is lost.
+ * Undefined when our fence is still the highest.
+ */
+async function whoSuperseded(fence: HomeFence, deadline: Deadline): Promise<unknown> {
+  return await fence.reconfirm(deadline).catch((err: unknown) => err);
 }
 
 /** Of a volume that was never opened; proven by findNewestNote. */

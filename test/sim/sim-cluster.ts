@@ -1,0 +1,98 @@
+import type { SeededRandom, SimClock } from '../../common/ports/index.ts';
+import { type NodeId, nodeId, stampOfMs } from '../../engine/blob/index.ts';
+import type { Slab } from '../../engine/slab/index.ts';
+import { ModelClient } from './model-client.ts';
+import { blankDisk, type SimDisk } from './sim-disk.ts';
+import { SimNetwork } from './sim-network.ts';
+import { SimStore } from './sim-store.ts';
+
+export type SimClusterOptions = {
+  readonly nodes: number;
+  readonly slab: Slab;
+  readonly clock: SimClock;
+  readonly random: SeededRandom;
+  readonly maxDelayMs?: number;
+  readonly lossRate?: number;
+  readonly flushMs?: number;
+  /** Complete peers whose fences an emptied node copies before it takes log blobs. */
+  readonly takeoverPeers: number;
+};
+
+const CLUSTER_ID = new Uint8Array(16).fill(7);
+const TAKEOVER_RETRY_MS = 50;
+
+/** Storage nodes under a seed that crash, restart and lose their devices. */
+export class SimCluster {
+  readonly nodes: readonly NodeId[];
+  readonly network: SimNetwork;
+  readonly #options: SimClusterOptions;
+  readonly #disks = new Map<NodeId, SimDisk>();
+  readonly #stores = new Map<NodeId, SimStore>();
+  #incarnations = 1n;
+
+  constructor(options: SimClusterOptions) {
+    this.#options = options;
+    this.nodes = Array.from({ length: options.nodes }, (_, at) => nodeId(`n${at + 1}`));
+    this.network = new SimNetwork({
+      ...options,
+      random: options.random.fork(),
+      maxDelayMs: options.maxDelayMs ?? 5,
+      lossRate: options.lossRate ?? 0.01,
+    });
+    for (const node of this.nodes) {
+      this.#disks.set(node, blankDisk(this.#incarnations++, 0n, true));
+      this.start(node);
+    }
+  }
+
+  client(name: string): ModelClient {
+    const { slab, clock, random } = this.#options;
+    return new ModelClient({ name, slab, clock, random: random.fork(), network: this.network, storeOf: (node) => this.#stores.get(node) });
+  }
+
+  isUp(node: NodeId): boolean {
+    return this.#stores.has(node);
+  }
+
+  get up(): readonly NodeId[] {
+    return this.nodes.filter((node) => this.isUp(node));
+  }
+
+  crash(node: NodeId): void {
+    this.#stores.get(node)?.crash();
+    this.#stores.delete(node);
+    this.network.crash(node);
+  }
+
+  start(node: NodeId): void {
+    const disk = this.#disks.get(node);
+    if (disk === undefined || this.#stores.has(node)) return;
+    const { slab, clock, random, flushMs = 3 } = this.#options;
+    const store = new SimStore({ slab: slab.buffer, disk, nodeId: node, clusterId: CLUSTER_ID, clock, random: random.fork(), flushMs });
+    this.#stores.set(node, store);
+    if (!disk.fencesComplete) void this.#takeOverFences(node, store);
+  }
+
+  /** The node comes back with a new, blank device. */
+  empty(node: NodeId): void {
+    this.crash(node);
+    this.#disks.set(node, blankDisk(this.#incarnations++, stampOfMs(this.#options.clock.nowMs()), false));
+    this.start(node);
+  }
+
+  /** As docs/decisions/fence-takeover.md has it. */
+  async #takeOverFences(node: NodeId, store: SimStore): Promise<void> {
+    const copied = new Set<NodeId>();
+    while (this.#stores.get(node) === store && copied.size < this.#options.takeoverPeers) {
+      await this.#options.clock.sleep(TAKEOVER_RETRY_MS);
+      for (const peer of this.nodes) {
+        const other = this.#stores.get(peer);
+        const usable = other?.identity.fencesComplete === true && !this.network.isCut(node, peer) && !copied.has(peer);
+        if (other === undefined || !usable) continue;
+        for (const [owner, state] of other.listOwners(undefined, 1024)) await store.setOwner(owner, state).catch(() => undefined);
+        copied.add(peer);
+      }
+    }
+    if (this.#stores.get(node) === store) await store.setFencesComplete().catch(() => undefined);
+  }
+}
