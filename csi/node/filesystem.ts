@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { NabuError } from '../../common/errors/index.ts';
 import { runCommand } from '../../common/process/index.ts';
 import type { FsType } from '../request/index.ts';
-import type { BlockDevice } from './block-device.ts';
+import { type BlockDevice, blockDeviceSize } from './block-device.ts';
+import { ext4Bytes } from './ext4-size.ts';
 import type { CommandContext } from './mount-commands.ts';
 
 /** blkid(8): nothing was recognised; several things were. */
@@ -9,6 +11,7 @@ const NOTHING = 2;
 const AMBIVALENT = 8;
 /** e2fsck(8): 1 and 2 are "errors corrected", from 4 on a person has to look. */
 const CORRECTED = [1, 2];
+const LAST_GROUP_BYTES = 8n << 20n;
 
 /** What the device holds by its magic numbers: a file system, a partition table, ...; undefined when nothing is recognised. */
 export async function probeContent(device: BlockDevice, context: CommandContext): Promise<string | undefined> {
@@ -54,10 +57,38 @@ export async function checkFilesystem(device: BlockDevice, fsType: FsType, conte
   }
 }
 
+/** capabilities(7): the kernel grows a mounted ext4 only for who has it (ext4_resize_begin). */
+const CAP_SYS_RESOURCE = 24n;
+
+async function mayGrowExt4(): Promise<boolean> {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'utf8'))?.[1] ?? '0';
+  return ((BigInt(`0x${effective}`) >> CAP_SYS_RESOURCE) & 1n) === 1n;
+}
+
 /** Online, to the whole of the device. */
 export async function growFilesystem(
   mount: { readonly fsType: FsType; readonly device: BlockDevice; readonly path: string },
   context: CommandContext,
 ): Promise<void> {
-  await runCommand(mount.fsType === 'ext4' ? ['resize2fs', mount.device.path] : ['xfs_growfs', mount.path], context);
+  if (mount.fsType === 'xfs') {
+    await runCommand(['xfs_growfs', mount.path], context);
+    return;
+  }
+  try {
+    await runCommand(['resize2fs', mount.device.path], context);
+  } catch (err) {
+    if (!NabuError.is(err, 'COMMAND_FAILED') || (await mayGrowExt4())) throw err;
+    const reason = 'the plugin lacks CAP_SYS_RESOURCE; the device has grown, and its ext4 will when it is next staged';
+    throw NabuError.of('FAILED_PRECONDITION', { operation: 'growing a mounted ext4', reason }, { cause: err });
+  }
+}
+
+/** Before it is mounted: an ext4 smaller than its device was to be grown and could not be, or the node was away. */
+export async function growUnmounted(device: BlockDevice, fsType: FsType, context: CommandContext): Promise<void> {
+  if (fsType !== 'ext4') return;
+  const [own, whole] = [await ext4Bytes(device), await blockDeviceSize(device)];
+  // mkfs and resize2fs may leave a last group that is too small to be one.
+  if (own === 0n || own + LAST_GROUP_BYTES >= whole) return;
+  await runCommand(['e2fsck', '-f', '-p', device.path], { ...context, okExitCodes: CORRECTED });
+  await runCommand(['resize2fs', device.path], context);
 }

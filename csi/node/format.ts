@@ -3,7 +3,7 @@ import { NabuError } from '../../common/errors/index.ts';
 import type { VolumeId } from '../../engine/blob/index.ts';
 import type { FsType } from '../request/index.ts';
 import { type BlockDevice, blockDeviceSize } from './block-device.ts';
-import { checkFilesystem, makeFilesystem, probeContent } from './filesystem.ts';
+import { checkFilesystem, growUnmounted, makeFilesystem, probeContent } from './filesystem.ts';
 import { clearFormatMarker, hasFormatMarker, setFormatMarker } from './format-marker.ts';
 import type { CommandContext } from './mount-commands.ts';
 
@@ -45,7 +45,10 @@ export async function ensureFilesystem(device: BlockDevice, plan: FormatPlan, co
     if (!(await hasFormatMarker(file, deviceBytes, plan.volumeId))) {
       const found = await probeContent(device, context);
       if (found === plan.fsType) {
-        if (!plan.readOnly) await checkFilesystem(device, plan.fsType, context);
+        if (!plan.readOnly) {
+          await checkFilesystem(device, plan.fsType, context);
+          await growUnmounted(device, plan.fsType, context);
+        }
         return;
       }
       if (found !== undefined || !(await hasZeroEnds(file, deviceBytes))) throw notBlank(plan, found);
