@@ -15,6 +15,7 @@ export { malformed } from './malformed.ts';
 export type { CallOptions, NodeClient, PutShard, ShardRead } from './node-client.ts';
 export { OP, type OpName, opName } from './op.ts';
 export * from './owner-ops.ts';
+export { RemoteNode } from './remote-node.ts';
 export {
   checkWholeShard,
   decodeShardCrcs,

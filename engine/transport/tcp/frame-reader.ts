@@ -86,7 +86,7 @@ export class FrameReader {
       if (this.#filled < this.header.payloadLength) return true;
       this.#frameDone();
     }
-    return this.#stage !== STAGE.held && this.#stage !== STAGE.stopped;
+    return !this.held && !this.stopped;
   }
 
   /** After a hold: reading goes on. The caller resumes the socket. */
