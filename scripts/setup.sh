@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 build_packages='build-essential cmake ninja-build pkg-config libisal-dev liburing-dev libxxhash-dev libuv1-dev nlohmann-json3-dev
   e2fsprogs xfsprogs util-linux mount procps ca-certificates'
+bootstrap_npm=11.19.1
 test_packages='doctest-dev fio clang-format'
 
 packages=$build_packages
@@ -55,8 +56,23 @@ flock 9
 stamp=node_modules/.nabu-lock.sha256
 wanted=$(sha256sum package-lock.json | cut -d' ' -f1)
 if [ ! -x node_modules/node/bin/node ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+  # An older Node would skip optional packages whose "engines" name a newer one, and these hold native binaries. It
+  # fetches the pinned Node and an npm to run under it, and these install the rest.
+  major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+  if [ "$major" -lt 24 ]; then
+    pinned=$(sed -n 's/^ *"node": "\([0-9.]*\)",*$/\1/p' package.json)
+    echo "setup: fetching Node $pinned, as Node $major is too old"
+    rm -rf build/bootstrap
+    mkdir -p build/bootstrap
+    echo '{"private": true}' >build/bootstrap/package.json
+    npm install --prefix build/bootstrap --no-audit --no-fund --loglevel=error --save-exact "node@$pinned" "npm@$bootstrap_npm"
+    PATH=$(pwd)/build/bootstrap/node_modules/.bin:$PATH
+    export PATH
+  fi
   echo "setup: installing npm packages"
-  npm ci --no-audit --no-fund --loglevel=error
+  # Not `npm ci`: that refuses a lock file without the optional packages of other platforms, which a registry mirror may
+  # lack. --no-save keeps to the versions and checksums of the lock file all the same, and leaves it alone.
+  npm install --no-save --no-audit --no-fund --loglevel=error
   printf '%s\n' "$wanted" >"$stamp"
 fi
 
