@@ -20,6 +20,8 @@ export type PluginFixtureOptions = {
   readonly logger?: Logger;
   /** Options of the binary. */
   readonly flags?: Readonly<Record<string, unknown>>;
+  /** The test brings a plugin of its own. */
+  readonly withoutPlugin?: boolean;
 };
 
 export const NODE_NAME = 'this-node';
@@ -57,8 +59,10 @@ export class PluginFixture {
     const host = new LoopHost(layout.volumes, layout.volumeHostSocket(0), (id) => control.sizeOf(id));
     await host.start();
     const fixture = new PluginFixture(folder, control, host, options);
-    await fixture.startPlugin();
-    await fixture.client.waitForReady(5000);
+    if (options.withoutPlugin !== true) {
+      await fixture.startPlugin();
+      await fixture.client.waitForReady(5000);
+    }
     return fixture;
   }
 
