@@ -49,8 +49,10 @@ export class History {
   /** A writer was told that its write is safe; it is the `at`-th of the history that this writer knows. */
   acknowledged(epoch: number, id: string, at: number): void {
     if (this.#ids[at] === id) return; // a newer opener has found it already
-    if (epoch < this.#epoch) throw new Error(`${id} of opener ${epoch} was acknowledged, opener ${this.#epoch} does not have it`);
-    if (at !== this.#ids.length) throw new Error(`${id} was acknowledged at ${at}, the history has ${this.#ids.length}`);
+    if (epoch < this.#epoch)
+      throw new Error(`${id} of opener ${epoch} was acknowledged, opener ${this.#epoch} does not have it`);
+    if (at !== this.#ids.length)
+      throw new Error(`${id} was acknowledged at ${at}, the history has ${this.#ids.length}`);
     this.#ids.push(id);
   }
 }
@@ -93,7 +95,16 @@ export class LogActor {
     using deadline = new Deadline({ clock, operation: 'open', timeoutMs: options.openTimeoutMs });
     try {
       const log = await VolumeLog.open(
-        { blobs: client, nodes: client, clock, stamps: new StampClock(clock), logger: silentLogger, spec, epoch, waits: new WaitBoard(() => undefined) },
+        {
+          blobs: client,
+          nodes: client,
+          clock,
+          stamps: new StampClock(clock),
+          logger: silentLogger,
+          spec,
+          epoch,
+          waits: new WaitBoard(() => undefined),
+        },
         () => ({
           loadRoot: async ({ slot, offset, length }) => {
             const root = decode(slot.bytes.subarray(offset, offset + length));
@@ -157,7 +168,8 @@ export class LogActor {
       const position = { rootSequence: root.sequence, throughSequence: covered, tableSequence: tableImage.sequence };
       await this.#log.publishCheckpoint({ ...position, epoch: this.#log.epoch }, 1n << 30n, deadline);
       const dead: bigint[] = [];
-      for (let sequence = before?.throughSequence ?? 1n; sequence <= covered; sequence++) if (sequence > 0n) dead.push(sequence);
+      for (let sequence = before?.throughSequence ?? 1n; sequence <= covered; sequence++)
+        if (sequence > 0n) dead.push(sequence);
       await this.#log.dead.delete(dead);
     } catch (err) {
       ignoreEnd(err);

@@ -26,7 +26,6 @@ import type {
   GetResult,
   ProbeAnswer,
   ProbeRequest,
-
   PutRequest,
   PutResult,
   PutStripeRequest,
@@ -126,7 +125,9 @@ export class ModelClient implements BlobStore, HomeNodes {
     const failed = new Set<NodeId>();
     for (let share = 1; share <= domainShardLimit(policy); share++) {
       for (let round = 0; round < home.length; round++) {
-        const missing = Array.from({ length: shardCount(policy) }, (_, index) => index).filter((index) => !placed.has(index));
+        const missing = Array.from({ length: shardCount(policy) }, (_, index) => index).filter(
+          (index) => !placed.has(index),
+        );
         await Promise.all(
           missing.map(async (index) => {
             const node = home[(first + index + round) % home.length];
@@ -196,9 +197,8 @@ export class ModelClient implements BlobStore, HomeNodes {
       const answers = await this.probe({ key: request.key, nodes: request.homeSet ?? [], deadline: request.deadline });
       const got = await this.#assemble(request, answers);
       if (got !== undefined) return got;
-      const silent = [...answers].filter(([, answer]) => answer.state === 'silent' || answer.state === 'unknown');
       const key = blobKeyHex(request.key);
-      if (silent.length === 0) throw NabuError.of('BLOB_NOT_FOUND', { key });
+      if ([...answers.values()].every(({ state }) => state === 'absent')) throw NabuError.of('BLOB_NOT_FOUND', { key });
       if (request.unreadable !== 'wait') {
         throw NabuError.of('BLOB_UNREADABLE', { key, found: 0, needed: request.policy.k, reason: 'nodes are silent' });
       }
@@ -283,7 +283,9 @@ export class ModelClient implements BlobStore, HomeNodes {
     const nodes: NodeId[] = [];
     await Promise.all(
       (request.homeSet ?? []).map((node) =>
-        this.#call(node, request.deadline, (store) => store.delete(request.key, stamp)).catch(() => void nodes.push(node)),
+        this.#call(node, request.deadline, (store) => store.delete(request.key, stamp)).catch(
+          () => void nodes.push(node),
+        ),
       ),
     );
     if (nodes.length > 0) {
@@ -295,7 +297,9 @@ export class ModelClient implements BlobStore, HomeNodes {
     const entries = await Promise.all(
       request.nodes.map(async (node): Promise<[NodeId, ProbeAnswer]> => {
         try {
-          const [answer] = await this.#call(node, request.deadline, (store) => store.lookup([request.key], request.askStamp));
+          const [answer] = await this.#call(node, request.deadline, (store) =>
+            store.lookup([request.key], request.askStamp),
+          );
           if (answer === undefined) return [node, { state: 'silent', reason: 'no answer' }];
           return [node, answer.state === 'found' ? { state: 'found', shards: answer.shards } : { state: answer.state }];
         } catch (err) {
@@ -311,7 +315,13 @@ export class ModelClient implements BlobStore, HomeNodes {
     return await this.#call(node, deadline, (store) => store.setOwner(owner, update));
   }
 
-  async deleteOwnerRange(node: NodeId, owner: VolumeId, range: OwnerRange, stamp: Stamp, deadline: Deadline): Promise<void> {
+  async deleteOwnerRange(
+    node: NodeId,
+    owner: VolumeId,
+    range: OwnerRange,
+    stamp: Stamp,
+    deadline: Deadline,
+  ): Promise<void> {
     await this.#call(node, deadline, (store) => store.deleteOwnerRange(owner, range, stamp));
   }
 
@@ -341,4 +351,3 @@ export class ModelClient implements BlobStore, HomeNodes {
     return await raceAbort(exchange().finally(cleanUp), inner.signal, `calling ${node}`);
   }
 }
-

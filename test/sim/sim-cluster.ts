@@ -47,7 +47,14 @@ export class SimCluster {
 
   client(name: string): ModelClient {
     const { slab, clock, random } = this.#options;
-    return new ModelClient({ name, slab, clock, random: random.fork(), network: this.network, storeOf: (node) => this.#stores.get(node) });
+    return new ModelClient({
+      name,
+      slab,
+      clock,
+      random: random.fork(),
+      network: this.network,
+      storeOf: (node) => this.#stores.get(node),
+    });
   }
 
   isUp(node: NodeId): boolean {
@@ -68,7 +75,15 @@ export class SimCluster {
     const disk = this.#disks.get(node);
     if (disk === undefined || this.#stores.has(node)) return;
     const { slab, clock, random, flushMs = 3 } = this.#options;
-    const store = new SimStore({ slab: slab.buffer, disk, nodeId: node, clusterId: CLUSTER_ID, clock, random: random.fork(), flushMs });
+    const store = new SimStore({
+      slab: slab.buffer,
+      disk,
+      nodeId: node,
+      clusterId: CLUSTER_ID,
+      clock,
+      random: random.fork(),
+      flushMs,
+    });
     this.#stores.set(node, store);
     if (!disk.fencesComplete) void this.#takeOverFences(node, store);
   }
@@ -89,7 +104,8 @@ export class SimCluster {
         const other = this.#stores.get(peer);
         const usable = other?.identity.fencesComplete === true && !this.network.isCut(node, peer) && !copied.has(peer);
         if (other === undefined || !usable) continue;
-        for (const [owner, state] of other.listOwners(undefined, 1024)) await store.setOwner(owner, state).catch(() => undefined);
+        for (const [owner, state] of other.listOwners(undefined, 1024))
+          await store.setOwner(owner, state).catch(() => undefined);
         copied.add(peer);
       }
     }

@@ -46,7 +46,11 @@ async function play(seed: number): Promise<{ acknowledged: number; openers: numb
     maxShardsPerDomain: 1,
   };
   const history = new History();
-  const hosts = ['host-a', 'host-b'].map((name) => ({ name, client: cluster.client(name), actor: undefined as LogActor | undefined }));
+  const hosts = ['host-a', 'host-b'].map((name) => ({
+    name,
+    client: cluster.client(name),
+    actor: undefined as LogActor | undefined,
+  }));
   const running = new Set<Promise<void>>();
   const errors: unknown[] = [];
   const run = (work: Promise<void>): void => {
