@@ -1,3 +1,8 @@
+export { BlobClient, type BlobClientOptions, type ClientLimits } from './blob-client.ts';
+export type { LinkObserver, NodeConnector, NodeLink } from './node-connector.ts';
+export { NodeHealth, type NodeHealthOptions } from './node-health.ts';
+export type { PeerState, PeerStatus } from './node-peer.ts';
+export { type ReadEvidence, readVerdict } from './read-verdict.ts';
 export type {
   BlobStat,
   BlobStore,
@@ -17,3 +22,4 @@ export type {
   Waiting,
   WaitingListener,
 } from './types.ts';
+export { planWrite, type WritePlan, type WriteSituation } from './write-plan.ts';

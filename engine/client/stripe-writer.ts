@@ -1,0 +1,222 @@
+import { NabuError } from '../../common/errors/index.ts';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock } from '../../common/ports/index.ts';
+import { type BlobKey, blobKeyHex, type NodeId, type Policy, type Stamp, shardCount } from '../blob/index.ts';
+import type { AppendResult } from '../store/index.ts';
+import type { CallDeadline } from '../transport/index.ts';
+import type { NodeHealth } from './node-health.ts';
+import { isFull, isNodeTrouble } from './node-trouble.ts';
+import type { Place } from './placements.ts';
+import { type EncodedBlob, shardDescriptor } from './stripe-encoder.ts';
+import type { PutOptions, PutResult } from './types.ts';
+import { Wake } from './wake.ts';
+import { missingMaskOf, planWrite, type WritePlan } from './write-plan.ts';
+
+/** How long nodes that refused are left alone while a put waits for any of them. */
+const FIRST_PAUSE_MS = 50;
+const LAST_PAUSE_MS = 1000;
+
+export type WriterPorts = { readonly health: NodeHealth; readonly clock: Clock; readonly logger: Logger };
+
+export type WriteJob = {
+  readonly key: BlobKey;
+  readonly blob: EncodedBlob;
+  readonly stamp: Stamp;
+  readonly options: PutOptions;
+  /** Placement by the map of now; asked again after every wait. */
+  readonly place: () => Place;
+};
+
+/** A tombstone is newer than what was to be written. */
+export class CoveredByTombstone extends Error {
+  readonly node: NodeId;
+
+  constructor(node: NodeId) {
+    super('a tombstone covers the blob');
+    this.node = node;
+  }
+}
+
+/**
+ * One blob's way onto its nodes. All shards go out at once; one that a node does not take goes elsewhere while the others are
+ * still on the way. Succeeds only when every shard (of replicas: a quorum of copies) is durable on at least W distinct nodes;
+ * whatever else happens leaves shards that no one refers to.
+ */
+export class StripeWriter {
+  readonly #job: WriteJob;
+  readonly #ports: WriterPorts;
+  readonly #policy: Policy;
+  readonly #operation: string;
+  readonly #wake = new Wake();
+  readonly #shards: number;
+  /** Who holds shard i or is being sent it. */
+  readonly #placed: (NodeId | undefined)[];
+  readonly #durable: (AppendResult | undefined)[];
+  /** Missing mask that lies beside shard i. */
+  readonly #sentMask: number[];
+  /** What nodes said no to this put with. */
+  readonly #refusals = new Map<NodeId, NabuError>();
+  readonly #cancel = new AbortController();
+  #place: Place;
+  #inFlight = 0;
+  #fatal: unknown;
+
+  constructor(job: WriteJob, ports: WriterPorts) {
+    this.#job = job;
+    this.#ports = ports;
+    this.#policy = job.blob.policy;
+    this.#operation = `writing blob ${blobKeyHex(job.key)}`;
+    this.#shards = shardCount(this.#policy);
+    this.#placed = new Array(this.#shards).fill(undefined);
+    this.#durable = new Array(this.#shards).fill(undefined);
+    this.#sentMask = new Array(this.#shards).fill(0);
+    this.#place = job.place();
+  }
+
+  async write(): Promise<PutResult & { readonly missingMask: number; readonly recorded: boolean }> {
+    const signal = this.#signal();
+    let pauseMs = FIRST_PAUSE_MS;
+    let waiting = false;
+    const stopListening = this.#ports.health.onChange(() => {
+      this.#refusals.clear();
+      this.#wake.raise();
+    });
+    try {
+      for (;;) {
+        if (this.#fatal !== undefined) throw this.#fatal;
+        const plan = this.#plan();
+        if (plan.complete) for (const { shard, node } of plan.assign) this.#send(shard, node);
+        if (this.#inFlight > 0) {
+          await this.#wake.wait(this.#ports.clock, signal, this.#operation);
+          continue;
+        }
+        if (plan.complete) return this.#result();
+        waiting = this.#announceWait(waiting);
+        await this.#wake.wait(this.#ports.clock, signal, this.#operation, pauseMs);
+        pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 2);
+        this.#refusals.clear();
+        this.#place = this.#job.place();
+      }
+    } catch (err) {
+      throw this.#reasonFor(err);
+    } finally {
+      stopListening();
+      this.#cancel.abort(NabuError.of('CANCELLED', { operation: this.#operation }));
+      if (waiting) this.#job.options.waiting?.(undefined);
+    }
+  }
+
+  #signal(): AbortSignal {
+    const { deadline, signal } = this.#job.options;
+    return signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal]);
+  }
+
+  #plan(): WritePlan {
+    return planWrite({
+      policy: this.#policy,
+      maxShardsPerDomain: this.#job.options.maxShardsPerDomain ?? 1,
+      owners: this.#place.owners,
+      walk: this.#place.walk,
+      domainOf: this.#place.domainOf,
+      usable: (node) => !this.#refusals.has(node) && this.#ports.health.isUsable(node),
+      placed: this.#placed,
+      degraded: this.#job.options.degradedWrites ?? 'allow',
+    });
+  }
+
+  #send(shard: number, node: NodeId): void {
+    this.#placed[shard] = node;
+    this.#inFlight++;
+    // Every shard of this turn is placed before any descriptor is written: the mask is of the whole plan.
+    queueMicrotask(() => {
+      this.#transfer(shard, node).finally(() => {
+        this.#inFlight--;
+        this.#wake.raise();
+      });
+    });
+  }
+
+  async #transfer(shard: number, node: NodeId): Promise<void> {
+    const { blob, key, stamp, options } = this.#job;
+    const missingMask = missingMaskOf(this.#place.owners, this.#placed, this.#shards);
+    try {
+      const meta = shardDescriptor(blob, shard, {
+        key,
+        stamp,
+        missingMask,
+        mapEpoch: this.#place.epoch,
+        log: options.log,
+      });
+      const client = this.#ports.health.peer(node).live ?? (await this.#connect(node, options.deadline));
+      const result = await client.putShard(
+        { meta, payload: blob.payloadOf(shard) },
+        { deadline: options.deadline, signal: this.#cancel.signal, mapEpoch: this.#place.epoch },
+      );
+      this.#sentMask[shard] = missingMask;
+      this.#durable[shard] = result;
+      if (result === 'deleted') this.#fatal ??= new CoveredByTombstone(node);
+    } catch (err) {
+      this.#placed[shard] = undefined;
+      if (!isNodeTrouble(err)) this.#fatal ??= err;
+      else this.#refused(node, err);
+    }
+  }
+
+  #connect(node: NodeId, deadline: CallDeadline): ReturnType<NodeHealth['clientOf']> {
+    return this.#ports.health.clientOf(node, deadline);
+  }
+
+  #refused(node: NodeId, err: NabuError): void {
+    this.#refusals.set(node, err);
+    if (this.#cancel.signal.aborted) return;
+    this.#ports.logger.debug('a node did not take a shard', {
+      key: blobKeyHex(this.#job.key),
+      nodeId: node,
+      error: err,
+    });
+  }
+
+  #announceWait(already: boolean): boolean {
+    const nodes = this.#place.walk.filter((node) => this.#refusals.has(node) || !this.#ports.health.isUsable(node));
+    const { key, options } = this.#job;
+    if (options.tooFewNodes === 'refuse') throw this.#tooFew();
+    if (already) return true;
+    const reason = this.#tooFew().message;
+    this.#ports.logger.warn('a write waits for nodes', { key: blobKeyHex(key), nodes, reason });
+    options.waiting?.({ operation: 'put', key, nodes, reason });
+    return true;
+  }
+
+  /** Why nothing more can be placed now. A cluster that is full says so rather than that nodes are missing. */
+  #tooFew(): NabuError {
+    const full = [...this.#refusals.values()].find(isFull);
+    if (full !== undefined) return full;
+    const available = this.#place.walk.filter((node) => !this.#refusals.has(node) && this.#ports.health.isUsable(node));
+    const away = this.#place.walk.filter((node) => !available.includes(node));
+    return NabuError.of('NOT_ENOUGH_NODES', {
+      operation: this.#operation,
+      needed: this.#policy.quorum,
+      available: available.length,
+      nodes: away,
+    });
+  }
+
+  /** At the deadline the caller learns what it waited for, if it waited for nodes. */
+  #reasonFor(err: unknown): unknown {
+    if (!NabuError.is(err, 'TIMEOUT') || this.#inFlight > 0) return err;
+    return this.#plan().complete ? err : this.#tooFew();
+  }
+
+  #result(): PutResult & { missingMask: number; recorded: boolean } {
+    const missingMask = missingMaskOf(this.#place.owners, this.#placed, this.#shards);
+    return {
+      key: this.#job.key,
+      stripeId: this.#job.blob.stripeId,
+      nodes: [...this.#placed],
+      degraded: missingMask !== 0,
+      hit: this.#durable.every((result) => result === 'exists'),
+      missingMask,
+      recorded: this.#durable.some((result, shard) => result === 'stored' && this.#sentMask[shard] === missingMask),
+    };
+  }
+}

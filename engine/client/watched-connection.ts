@@ -1,0 +1,75 @@
+import { NabuError } from '../../common/errors/index.ts';
+import type { Clock, Timer } from '../../common/ports/index.ts';
+import { type Epoch, epoch } from '../blob/index.ts';
+import type { Connection, OutgoingRequest, Reply } from '../transport/index.ts';
+
+export type WatchOptions = {
+  readonly clock: Clock;
+  /** A node that owes answers and gives none for this long is taken for dead. */
+  readonly stallMs: number;
+  readonly mapEpoch: () => number;
+  readonly newerMap: (epoch: Epoch) => void;
+};
+
+/**
+ * A connection under watch. A frozen node keeps its socket open, so silence must count as loss; one timer per connection that
+ * owes answers sees it, instead of one per request. Replies also tell the node's map epoch.
+ */
+export class WatchedConnection implements Connection {
+  readonly closed: Promise<Error | undefined>;
+  readonly #inner: Connection;
+  readonly #options: WatchOptions;
+  readonly #stalled: { readonly promise: Promise<Error>; readonly resolve: (err: Error) => void };
+  #outstanding = 0;
+  #progressMs = 0;
+  #timer: Timer | undefined;
+
+  constructor(inner: Connection, options: WatchOptions) {
+    this.#inner = inner;
+    this.#options = options;
+    this.#stalled = Promise.withResolvers<Error>();
+    this.closed = Promise.race([inner.closed, this.#stalled.promise]);
+    inner.closed.then(() => this.#timer?.cancel());
+  }
+
+  get peer(): Connection['peer'] {
+    return this.#inner.peer;
+  }
+
+  async request(request: OutgoingRequest): Promise<Reply> {
+    if (this.#outstanding++ === 0) this.#progressMs = this.#options.clock.monotonicMs();
+    this.#timer ??= this.#arm(this.#options.stallMs);
+    try {
+      const reply = await this.#inner.request(request);
+      if (reply.mapEpoch > this.#options.mapEpoch()) this.#options.newerMap(epoch(reply.mapEpoch));
+      return reply;
+    } finally {
+      this.#outstanding--;
+      this.#progressMs = this.#options.clock.monotonicMs();
+    }
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#inner.close();
+  }
+
+  #arm(delayMs: number): Timer {
+    return this.#options.clock.setTimer(() => this.#check(), delayMs, { background: true });
+  }
+
+  /** Re-arms itself only while answers are owed: an idle connection costs nothing. */
+  #check(): void {
+    this.#timer = undefined;
+    if (this.#outstanding === 0) return;
+    const silentMs = this.#options.clock.monotonicMs() - this.#progressMs;
+    if (silentMs < this.#options.stallMs) {
+      this.#timer = this.#arm(this.#options.stallMs - silentMs);
+      return;
+    }
+    const target = `node ${this.#inner.peer.nodeId}`;
+    const reason = `it owes ${this.#outstanding} answers and gave none for ${Math.round(silentMs)} ms`;
+    this.#stalled.resolve(NabuError.of('UNAVAILABLE', { target, reason }));
+    this.#inner.close();
+  }
+}
