@@ -173,6 +173,7 @@ export class StripeRead {
     const { shard, offset, length } = piece;
     this.#fetch({ shard, node, offset, length, into }).then((good) => {
       piece.state = good ? 'done' : 'failed';
+      if (good) this.#next[shard] = (this.#next[shard] ?? 1) - 1; // it may be asked again, for the rest of the window
       this.#wake.raise();
     });
   }
