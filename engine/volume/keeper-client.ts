@@ -1,0 +1,191 @@
+import { z } from 'zod';
+import { NabuError } from '../../common/errors/index.ts';
+import type { Clock, Timer } from '../../common/ports/index.ts';
+import { closeFd, type RawKeeperConnection, volumeAddon } from './native.ts';
+
+const keeperStatus = z.object({
+  pid: z.number(),
+  serverPid: z.number(),
+  serverStarts: z.number(),
+  /** Whether the server runs with PR_SET_IO_FLUSHER (needs CAP_SYS_RESOURCE). */
+  ioFlusher: z.boolean(),
+  volumes: z.number(),
+});
+const keptVolume = z.object({
+  mountPath: z.string(),
+  sizeBytes: z.number(),
+  ringBytes: z.number(),
+  /** '/dev/loopN', or '' before ATTACH_LOOP. */
+  device: z.string(),
+  meta: z.unknown(),
+  /** This call made it; false: it was kept already. */
+  created: z.boolean(),
+});
+const volumeList = z.object({ volumes: z.array(z.object({ volumeId: z.string(), device: z.string() })) });
+const attached = z.object({ device: z.string() });
+const nothing = z.object({});
+const envelope = z.looseObject({ id: z.number(), ok: z.boolean(), reason: z.string().optional() });
+
+export type KeeperStatus = z.infer<typeof keeperStatus>;
+/** What a keeper holds of one volume. The descriptors are the caller's: give them to openNativeVolume, then close(). */
+export type KeptVolume = z.infer<typeof keptVolume> & {
+  readonly fuseFd: number;
+  readonly ringFd: number;
+  /** Closes both descriptors; the native volume has its own by then. */
+  close(): void;
+};
+
+type Pending = {
+  readonly operation: string;
+  readonly resolve: (answer: { body: unknown; fds: number[] }) => void;
+  readonly reject: (err: unknown) => void;
+  readonly timer: Timer;
+};
+
+const QUICK_MS = 10_000;
+const MAX_PENDING = 1024;
+
+/**
+ * Speaks to the nabu-keeper of a slot (native/volume/keeper/keeper.h has the messages). A lost connection rejects what is
+ * under way with UNAVAILABLE; make a new client then.
+ */
+export class KeeperClient {
+  readonly #connection: RawKeeperConnection;
+  readonly #clock: Clock;
+  readonly #pending = new Map<number, Pending>();
+  #nextId = 1;
+  #lost: string | undefined;
+
+  private constructor(socketPath: string, clock: Clock, onLost?: (reason: string) => void) {
+    this.#clock = clock;
+    this.#connection = new (volumeAddon().KeeperConnection)(
+      socketPath,
+      (json, fds) => this.#receive(json, fds),
+      (reason) => {
+        this.#fail(reason);
+        onLost?.(reason);
+      },
+    );
+  }
+
+  /** COMMAND_FAILED when nobody listens there. */
+  static connect(socketPath: string, options: { clock: Clock; onLost?: (reason: string) => void }): KeeperClient {
+    return new KeeperClient(socketPath, options.clock, options.onLost);
+  }
+
+  async ping(): Promise<KeeperStatus> {
+    return keeperStatus.parse((await this.#request('PING', {}, QUICK_MS)).body);
+  }
+
+  async list(): Promise<z.infer<typeof volumeList>['volumes']> {
+    return volumeList.parse((await this.#request('LIST', {}, QUICK_MS)).body).volumes;
+  }
+
+  /** Makes ring and FUSE mount of a volume, or gives those it keeps. ringBytes: multiple of 4096, 2 MiB to 4 GiB. meta: at most 8 KiB of JSON. */
+  async add(volume: { volumeId: string; sizeBytes: number; ringBytes: number; meta: unknown }): Promise<KeptVolume> {
+    return this.#kept(await this.#request('ADD', volume, QUICK_MS));
+  }
+
+  async get(volumeId: string): Promise<KeptVolume> {
+    return this.#kept(await this.#request('GET', { volumeId }, QUICK_MS));
+  }
+
+  async setMeta(volumeId: string, meta: unknown): Promise<void> {
+    await this.#request('SET_META', { volumeId, meta }, QUICK_MS);
+  }
+
+  /** The block device of a volume; waits until a server answers its FUSE requests. Idempotent. */
+  async attachLoop(volumeId: string, options: { readOnly: boolean; timeoutMs: number }): Promise<string> {
+    const { body } = await this.#request('ATTACH_LOOP', { volumeId, readOnly: options.readOnly }, options.timeoutMs);
+    return attached.parse(body).device;
+  }
+
+  /** Has the device take over the size that the server tells now. */
+  async resizeLoop(volumeId: string, timeoutMs: number): Promise<void> {
+    nothing.parse((await this.#request('RESIZE_LOOP', { volumeId }, timeoutMs)).body);
+  }
+
+  /**
+   * Detaches device and mount and forgets the ring. Flush before: what is in the ring alone is gone. KEEPER_REFUSED while a file
+   * system or a program holds the device, unless forced (its I/O then fails).
+   */
+  async remove(volumeId: string, options: { force: boolean; timeoutMs: number }): Promise<void> {
+    await this.#request('REMOVE', { volumeId, force: options.force }, options.timeoutMs);
+  }
+
+  /** Ends keeper and server. KEEPER_REFUSED with volumes attached, unless forced. */
+  async shutdown(options: { force: boolean }): Promise<void> {
+    await this.#request('SHUTDOWN', options, QUICK_MS);
+  }
+
+  close(): void {
+    this.#fail('the client was closed');
+    this.#connection.close();
+  }
+
+  #request(op: string, body: object, timeoutMs: number): Promise<{ body: unknown; fds: number[] }> {
+    if (this.#lost !== undefined) {
+      return Promise.reject(NabuError.of('UNAVAILABLE', { target: 'the keeper', reason: this.#lost }));
+    }
+    if (this.#pending.size >= MAX_PENDING) {
+      return Promise.reject(NabuError.of('QUEUE_FULL', { queue: 'requests to the keeper', limit: MAX_PENDING }));
+    }
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.setTimer(() => {
+        this.#pending.delete(id);
+        reject(NabuError.of('TIMEOUT', { operation: `${op} of the keeper`, timeoutMs }));
+      }, timeoutMs);
+      this.#pending.set(id, { operation: op, resolve, reject, timer });
+      try {
+        this.#connection.send(JSON.stringify({ id, op, ...body }));
+      } catch (err) {
+        this.#pending.delete(id);
+        timer.cancel();
+        reject(err);
+      }
+    });
+  }
+
+  #receive(json: string, fds: number[]): void {
+    const answer = envelope.safeParse(JSON.parse(json));
+    const pending = answer.success ? this.#pending.get(answer.data.id) : undefined;
+    if (!answer.success || pending === undefined) {
+      for (const fd of fds) closeFd(fd); // the asker has given up
+      return;
+    }
+    this.#pending.delete(answer.data.id);
+    pending.timer.cancel();
+    if (answer.data.ok) {
+      pending.resolve({ body: answer.data, fds });
+    } else {
+      const reason = answer.data.reason ?? 'it gave no reason';
+      pending.reject(NabuError.of('KEEPER_REFUSED', { operation: pending.operation, reason }));
+    }
+  }
+
+  #kept(answer: { body: unknown; fds: number[] }): KeptVolume {
+    const [fuseFd, ringFd] = answer.fds;
+    if (fuseFd === undefined || ringFd === undefined) {
+      throw NabuError.of('PROTOCOL_ERROR', { peer: 'the keeper', reason: 'descriptors are missing' });
+    }
+    let open = true;
+    const close = (): void => {
+      if (!open) return;
+      open = false;
+      closeFd(fuseFd);
+      closeFd(ringFd);
+    };
+    return { ...keptVolume.parse(answer.body), fuseFd, ringFd, close };
+  }
+
+  #fail(reason: string): void {
+    this.#lost ??= reason;
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { timer, reject } of pending) {
+      timer.cancel();
+      reject(NabuError.of('UNAVAILABLE', { target: 'the keeper', reason }));
+    }
+  }
+}

@@ -1,0 +1,383 @@
+#include "volume/keeper/keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "volume/core/write_ring.h"
+#include "volume/keeper/fuse_mount.h"
+#include "volume/keeper/state_file.h"
+
+namespace nabu::volume::keeper {
+namespace {
+
+constexpr std::size_t kMaxConnections = 32;
+constexpr std::size_t kMaxVolumes = 1024;
+constexpr std::size_t kMaxMetaBytes = 8 << 10;
+constexpr std::chrono::seconds kTermLimit{10};
+
+using Json = nlohmann::json;
+
+Error refuse(std::string reason) { return {Failure::kWrongState, "the request", std::move(reason)}; }
+
+std::string textOf(const Error& error) {
+  return error.failure == Failure::kWrongState && error.subject == "the request"
+             ? error.reason
+             : error.subject + ": " + error.reason;
+}
+
+std::string stringIn(const Json& json, const char* field) {
+  const auto found = json.find(field);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+std::uint64_t numberIn(const Json& json, const char* field) {
+  const auto found = json.find(field);
+  return found != json.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+bool flagIn(const Json& json, const char* field) {
+  const auto found = json.find(field);
+  return found != json.end() && found->is_boolean() && found->get<bool>();
+}
+
+bool parseId(const std::string& hex, VolumeId& id) {
+  if (hex.size() != 2 * id.size()) return false;
+  for (std::size_t i = 0; i < id.size(); ++i) {
+    unsigned value = 0;
+    for (const char c : {hex[2 * i], hex[2 * i + 1]}) {
+      const bool digit = c >= '0' && c <= '9';
+      if (!digit && (c < 'a' || c > 'f')) return false;
+      value = value * 16 + static_cast<unsigned>(digit ? c - '0' : c - 'a' + 10);
+    }
+    id[i] = static_cast<std::uint8_t>(value);
+  }
+  return true;
+}
+
+}  // namespace
+
+Keeper::Keeper(KeeperOptions options) : options_(std::move(options)), server_(options_.serverCommand) {}
+Keeper::~Keeper() = default;
+
+void Keeper::log(const std::string& text) const { std::fprintf(stderr, "nabu-keeper: %s\n", text.c_str()); }
+
+Status Keeper::prepare() {
+  if (Status limits = checkFuseLimits(); !limits.ok()) return limits;
+  if (mkdir(options_.stateFolder.c_str(), 0700) != 0 && errno != EEXIST) {
+    return Error{Failure::kSystem, "making " + options_.stateFolder, std::strerror(errno)};
+  }
+  // Absolute, because the kernel names backing files so.
+  std::unique_ptr<char, decltype(&std::free)> real(realpath(options_.stateFolder.c_str(), nullptr), std::free);
+  if (real) options_.stateFolder = real.get();
+  auto before = readState(options_.stateFolder);
+  if (!before.ok()) return before.error();
+  if (!before.value().volumes.empty()) {
+    return Error{Failure::kWrongState, "starting in " + options_.stateFolder,
+                 "an earlier keeper died with volumes attached; their unflushed data died with it. After a look at "
+                 "them, nabu-keeper --cleanup " + options_.stateFolder + " takes their mounts and devices away"};
+  }
+  auto listener = listenAt(options_.socketPath);
+  if (!listener.ok()) return listener.error();
+  listener_ = UniqueFd(listener.value());
+  sigset_t wanted;
+  sigemptyset(&wanted);
+  sigaddset(&wanted, SIGTERM);
+  sigaddset(&wanted, SIGINT);
+  sigaddset(&wanted, SIGHUP);
+  sigprocmask(SIG_BLOCK, &wanted, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  signals_ = UniqueFd(signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
+  wakeup_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!signals_ || !wakeup_) return Error{Failure::kSystem, "signalfd", std::strerror(errno)};
+  // Refused without CAP_IPC_LOCK; small as it is, it then runs the risk of a page fault.
+  (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+  saveState();
+  return Done{};
+}
+
+int Keeper::run() {
+  if (Status ready = prepare(); !ready.ok()) {
+    log(textOf(ready.error()));
+    return 1;
+  }
+  if (Status started = server_.start(); !started.ok()) {
+    log(textOf(started.error()));
+    unlink(options_.socketPath.c_str());
+    return 1;
+  }
+  while (!ending_ || server_.running() || threads_ != 0) serveOnce();
+  unlink(options_.socketPath.c_str());
+  unlink((options_.stateFolder + "/keeper.json").c_str());
+  return 0;
+}
+
+void Keeper::serveOnce() {
+  std::vector<pollfd> fds{{listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {wakeup_.get(), POLLIN, 0}};
+  fds.push_back({server_.pidfd(), POLLIN, 0});  // -1 is ignored by poll
+  for (const auto& [fd, owned] : connections_) fds.push_back({fd, POLLIN, 0});
+  const auto now = std::chrono::steady_clock::now();
+  int timeoutMs = -1;
+  const auto until = [&](std::chrono::steady_clock::time_point when) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
+    timeoutMs = static_cast<int>(std::max<std::int64_t>(left, 0));
+  };
+  if (!server_.running() && !ending_) until(restartAt_);
+  if (server_.running() && ending_) until(killAt_);
+  if (poll(fds.data(), fds.size(), timeoutMs) < 0 && errno != EINTR) return;
+
+  const auto later = std::chrono::steady_clock::now();
+  if (!server_.running() && !ending_ && later >= restartAt_) {
+    if (Status started = server_.start(); !started.ok()) {
+      log(textOf(started.error()));
+      restartAt_ = later + std::chrono::seconds(1);
+    }
+  }
+  if (server_.running() && ending_ && later >= killAt_) {
+    server_.signal(SIGKILL);
+    killAt_ = later + kTermLimit;
+  }
+  if (fds[2].revents != 0) {
+    std::uint64_t count = 0;
+    (void)!read(wakeup_.get(), &count, sizeof count);
+    std::vector<std::function<void()>> finished;
+    {
+      const std::lock_guard lock(finishedMutex_);
+      finished.swap(finished_);
+    }
+    for (auto& task : finished) task();
+  }
+  if (fds[1].revents != 0) onSignal();
+  if (fds[3].revents != 0) onServerEnd();
+  for (std::size_t i = 4; i < fds.size(); ++i) {
+    if (fds[i].revents != 0) onConnection(fds[i].fd);
+  }
+  if (fds[0].revents != 0) {
+    UniqueFd accepted(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (accepted && connections_.size() < kMaxConnections) {
+      const int fd = accepted.get();
+      connections_.emplace(fd, Connection{std::move(accepted), ++nextConnection_});
+    }
+  }
+}
+
+void Keeper::onSignal() {
+  signalfd_siginfo info{};
+  while (read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+    if (info.ssi_signo == SIGHUP) continue;  // whoever started it has gone: that is what it is for
+    if (const auto done = shutdown(false); !done.ok()) log("asked to end: " + textOf(done.error()));
+  }
+}
+
+void Keeper::onServerEnd() { restartAt_ = std::chrono::steady_clock::now() + server_.reap(); }
+
+void Keeper::onConnection(int fd) {
+  int error = 0;
+  auto message = receiveMessage(fd, error);
+  if (!message) {
+    if (error != EINTR && error != EAGAIN) connections_.erase(fd);
+    return;
+  }
+  for (const int stray : message->fds) close(stray);
+  handle(fd, *message);
+}
+
+void Keeper::handle(int connection, const Message& message) {
+  const Json request = Json::parse(message.json, nullptr, false);
+  if (!request.is_object() || !request.contains("id")) {
+    connections_.erase(connection);  // not our protocol
+    return;
+  }
+  bool later = false;
+  const auto result = dispatch(connection, request, later);
+  if (!later) reply(connection, request["id"], result);
+}
+
+void Keeper::reply(int connection, const Json& id, const Result<Answer>& result) {
+  Json answer = result.ok() ? result.value().json : Json::object();
+  answer["id"] = id;
+  answer["ok"] = result.ok();
+  if (!result.ok()) answer["reason"] = textOf(result.error());
+  const std::string text = answer.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (sendMessage(connection, text, result.ok() ? result.value().fds : std::vector<int>{}) != 0) {
+    connections_.erase(connection);
+  }
+}
+
+Result<Keeper::Answer> Keeper::dispatch(int connection, const Json& request, bool& later) {
+  const std::string op = stringIn(request, "op");
+  if (op == "PING") {
+    return Answer{{{"pid", getpid()},
+                   {"serverPid", server_.pid()},
+                   {"serverStarts", server_.starts()},
+                   {"ioFlusher", server_.ioFlusher()},
+                   {"volumes", volumes_.size()}},
+                  {}};
+  }
+  if (op == "LIST") {
+    Json list = Json::array();
+    for (const auto& [id, volume] : volumes_) list.push_back({{"volumeId", id}, {"device", volume.loop.path}});
+    return Answer{{{"volumes", list}}, {}};
+  }
+  if (op == "SHUTDOWN") return shutdown(flagIn(request, "force"));
+  if (op == "ADD") return add(request);
+  const std::string id = stringIn(request, "volumeId");
+  const auto found = volumes_.find(id);
+  if (found == volumes_.end()) return refuse("volume " + id + " is not kept here");
+  Volume& volume = found->second;
+  if (op == "GET") return describe(volume, false);
+  if (op == "SET_META") {
+    if (!request.contains("meta") || request["meta"].dump().size() > kMaxMetaBytes) {
+      return refuse("meta is missing or longer than 8 KiB");
+    }
+    volume.meta = request["meta"];
+    return Answer{Json::object(), {}};
+  }
+  if (op != "ATTACH_LOOP" && op != "RESIZE_LOOP" && op != "REMOVE") return refuse("the operation is unknown");
+  if (volume.busy) return refuse("another operation on volume " + id + " is under way");
+  if (op == "ATTACH_LOOP" && volume.loop.fd) return Answer{{{"device", volume.loop.path}}, {}};
+  if (op == "RESIZE_LOOP" && !volume.loop.fd) return refuse("volume " + id + " has no loop device");
+  later = true;
+  return inThread(connection, request, id, volume);
+}
+
+Result<Keeper::Answer> Keeper::describe(const Volume& volume, bool created) const {
+  return Answer{{{"mountPath", volume.mountPath},
+                 {"sizeBytes", volume.sizeBytes},
+                 {"ringBytes", volume.ringBytes},
+                 {"device", volume.loop.path},
+                 {"meta", volume.meta},
+                 {"created", created}},
+                {volume.fuse.get(), volume.ring.get()}};
+}
+
+Result<Keeper::Answer> Keeper::add(const Json& request) {
+  const std::string id = stringIn(request, "volumeId");
+  VolumeId bytes{};
+  if (!parseId(id, bytes)) return refuse("volumeId is not 32 lower-case hex digits");
+  if (ending_) return refuse("the keeper is ending");
+  const Json meta = request.contains("meta") ? request["meta"] : Json();
+  if (meta.dump().size() > kMaxMetaBytes) return refuse("meta is longer than 8 KiB");
+  if (const auto found = volumes_.find(id); found != volumes_.end()) {
+    if (found->second.busy) return refuse("another operation on volume " + id + " is under way");
+    return describe(found->second, false);
+  }
+  if (volumes_.size() >= kMaxVolumes) return refuse("1024 volumes are kept here already");
+  Volume volume;
+  volume.sizeBytes = numberIn(request, "sizeBytes");
+  volume.ringBytes = numberIn(request, "ringBytes");
+  volume.meta = meta;
+  volume.mountPath = options_.stateFolder + "/" + id;
+  auto ring = WriteRing::createMemfd(bytes, volume.ringBytes);
+  if (!ring.ok()) return ring.error();
+  volume.ring = UniqueFd(ring.value());
+  auto fuse = mountFuse(volume.mountPath);
+  if (!fuse.ok()) return fuse.error();
+  volume.fuse = std::move(fuse.value());
+  const auto placed = volumes_.emplace(id, std::move(volume)).first;
+  saveState();
+  return describe(placed->second, true);
+}
+
+// What waits for the server, which may be dead at the moment, must not keep the keeper from starting it.
+Result<Keeper::Answer> Keeper::inThread(int connection, const Json& request, const std::string& id, Volume& volume) {
+  struct Work {
+    Result<Answer> result = Answer{};
+    LoopDevice loop;
+    bool removed = false;
+  };
+  auto work = std::make_shared<Work>();
+  const std::string op = stringIn(request, "op");
+  const std::string backing = volume.mountPath + "/block";
+  const std::string mountPath = volume.mountPath;
+  const bool readOnly = flagIn(request, "readOnly");
+  const bool force = flagIn(request, "force");
+  const std::uint64_t serial = connections_.at(connection).serial;
+  volume.busy = true;
+  work->loop = std::move(volume.loop);
+  ++threads_;
+  std::thread([=, this] {
+    if (op == "ATTACH_LOOP") {
+      auto loop = attachLoop(backing, readOnly);
+      if (loop.ok()) {
+        work->loop = std::move(loop.value());
+        work->result = Answer{{{"device", work->loop.path}}, {}};
+      } else {
+        work->result = loop.error();
+      }
+    } else if (op == "RESIZE_LOOP") {
+      if (Status done = resizeLoop(work->loop, backing); !done.ok()) work->result = done.error();
+    } else {
+      Status done = Done{};
+      if (work->loop.fd && force) {
+        done = abandonLoop(work->loop.number, backing);
+        work->loop = LoopDevice{};
+      } else if (work->loop.fd) {
+        LoopDevice mine{work->loop.number, work->loop.path, UniqueFd(dup(work->loop.fd.get()))};
+        work->loop.fd.reset();
+        done = detachLoop(std::move(mine), backing);
+        if (done.ok()) {
+          work->loop = LoopDevice{};
+        } else if (backingFileOf(work->loop.number) == backing) {
+          work->loop.fd = UniqueFd(open(work->loop.path.c_str(), O_RDWR | O_CLOEXEC));
+        }
+      }
+      if (done.ok()) done = unmountFuse(mountPath, force);
+      work->removed = done.ok();
+      if (!done.ok()) work->result = done.error();
+    }
+    {
+      const std::lock_guard lock(finishedMutex_);
+      finished_.push_back([this, work, id, connection, serial, requestId = request["id"]] {
+        --threads_;
+        if (work->removed) {
+          volumes_.erase(id);
+        } else if (const auto found = volumes_.find(id); found != volumes_.end()) {
+          found->second.busy = false;
+          found->second.loop = std::move(work->loop);
+        }
+        saveState();
+        // The descriptor's number may be another client's by now.
+        const auto asker = connections_.find(connection);
+        if (asker != connections_.end() && asker->second.serial == serial) reply(connection, requestId, work->result);
+      });
+    }
+    const std::uint64_t one = 1;
+    (void)!write(wakeup_.get(), &one, sizeof one);
+  }).detach();
+  return Answer{};
+}
+
+Result<Keeper::Answer> Keeper::shutdown(bool force) {
+  if (!volumes_.empty() && !force) {
+    return refuse(std::to_string(volumes_.size()) + " volumes are attached; remove them first, or force it and lose what is not flushed");
+  }
+  for (auto& [id, volume] : volumes_) {
+    const std::string backing = volume.mountPath + "/block";
+    if (volume.loop.fd) (void)abandonLoop(volume.loop.number, backing);
+    (void)unmountFuse(volume.mountPath, true);
+  }
+  volumes_.clear();
+  ending_ = true;
+  killAt_ = std::chrono::steady_clock::now() + kTermLimit;
+  server_.signal(SIGTERM);
+  return Answer{Json::object(), {}};
+}
+
+void Keeper::saveState() {
+  KeptState state;
+  state.pid = getpid();
+  for (const auto& [id, volume] : volumes_) state.volumes.push_back({id, volume.mountPath, volume.loop.number});
+  if (Status written = writeState(options_.stateFolder, state); !written.ok()) log(textOf(written.error()));
+}
+
+}  // namespace nabu::volume::keeper

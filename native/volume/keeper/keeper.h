@@ -1,0 +1,98 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "volume/core/types.h"
+#include "volume/keeper/loop_device.h"
+#include "volume/keeper/seqpacket.h"
+#include "volume/keeper/server_process.h"
+#include "volume/keeper/unique_fd.h"
+
+namespace nabu::volume::keeper {
+
+struct KeeperOptions {
+  std::string socketPath;
+  std::string stateFolder;
+  std::vector<std::string> serverCommand;
+};
+
+// Keeps, for every volume of a slot, what must outlive its server: the FUSE connection, the memfd with the
+// write ring and the loop device. Does nothing else, so that it has no reason to die.
+//
+// Messages, each {"id", "op", ...} answered by {"id", "ok": true, ...} or {"id", "ok": false, "reason"}:
+//   PING                                        pid, serverPid, serverStarts, ioFlusher, volumes
+//   ADD volumeId sizeBytes ringBytes meta       mountPath, created; descriptors: fuse, ring
+//   GET volumeId                                the same and meta, device
+//   LIST                                        volumes: [{volumeId, device}]
+//   SET_META volumeId meta
+//   ATTACH_LOOP volumeId readOnly               device      (waits for a server to answer the open)
+//   RESIZE_LOOP volumeId
+//   REMOVE volumeId force                       detaches, unmounts, forgets the ring
+//   SHUTDOWN force                              ends the server and the keeper
+class Keeper {
+ public:
+  explicit Keeper(KeeperOptions options);
+  ~Keeper();
+  /** Serves until it is told to end; the process's exit status. */
+  int run();
+
+ private:
+  using Json = nlohmann::json;
+  struct Volume {
+    std::uint64_t sizeBytes = 0;
+    std::uint64_t ringBytes = 0;
+    Json meta;
+    std::string mountPath;
+    UniqueFd fuse;
+    UniqueFd ring;
+    LoopDevice loop;
+    bool busy = false;  // a thread works on it
+  };
+  struct Answer {
+    Json json;
+    std::vector<int> fds;
+  };
+
+  Status prepare();
+  void serveOnce();
+  void onSignal();
+  void onServerEnd();
+  void onConnection(int fd);
+  void handle(int connection, const Message& message);
+  Result<Answer> dispatch(int connection, const Json& request, bool& later);
+  Result<Answer> add(const Json& request);
+  Result<Answer> describe(const Volume& volume, bool created) const;
+  Result<Answer> inThread(int connection, const Json& request, const std::string& id, Volume& volume);
+  Result<Answer> shutdown(bool force);
+  void reply(int connection, const Json& id, const Result<Answer>& result);
+  void saveState();
+  void log(const std::string& text) const;
+
+  KeeperOptions options_;
+  ServerProcess server_;
+  UniqueFd listener_;
+  UniqueFd signals_;
+  UniqueFd wakeup_;
+  struct Connection {
+    UniqueFd fd;
+    std::uint64_t serial;
+  };
+  std::map<int, Connection> connections_;
+  std::uint64_t nextConnection_ = 0;
+  std::map<std::string, Volume> volumes_;
+  std::chrono::steady_clock::time_point restartAt_;
+  bool ending_ = false;
+  std::chrono::steady_clock::time_point killAt_;
+
+  std::mutex finishedMutex_;
+  std::vector<std::function<void()>> finished_;  // by threads, to be run by the main one
+  std::size_t threads_ = 0;
+};
+
+}  // namespace nabu::volume::keeper
