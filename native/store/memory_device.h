@@ -1,0 +1,36 @@
+#pragma once
+
+#include <memory>
+#include <variant>
+
+#include "store/device.h"
+
+namespace nabu::store {
+
+/** Anonymous memory. Copies at submission, completes at the next poll. */
+class MemoryDevice final : public Device {
+ public:
+  static std::variant<std::unique_ptr<MemoryDevice>, DeviceError> open(uint64_t sizeBytes);
+  ~MemoryDevice() override;
+
+  uint64_t sizeBytes() const override { return sizeBytes_; }
+  bool wantsFirstWrite() const override { return false; }
+  bool volatileCache() const override { return false; }
+  void submit(IoRequest& request) override;
+  void kick() override {}
+  size_t poll() override;
+  bool wait() override { return head_ != nullptr; }
+  size_t inFlight() const override { return inFlight_; }
+  int eventFd() const override { return -1; }
+  bool ready() const override { return head_ != nullptr; }
+
+ private:
+  MemoryDevice(uint8_t* bytes, uint64_t sizeBytes) : bytes_(bytes), sizeBytes_(sizeBytes) {}
+  uint8_t* bytes_;
+  uint64_t sizeBytes_;
+  IoRequest* head_ = nullptr;
+  IoRequest* tail_ = nullptr;
+  size_t inFlight_ = 0;
+};
+
+}  // namespace nabu::store

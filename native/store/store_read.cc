@@ -1,0 +1,182 @@
+#include <algorithm>
+
+#include "ec/crc32c.h"
+#include "store/operations.h"
+
+namespace nabu::store {
+
+Status Store::lookup(const uint8_t* key, uint64_t askStamp, std::vector<ShardSummary>& out,
+                     uint64_t& deletedStamp) {
+  ++counters_.lookups;
+  deletedStamp = 0;
+  bool corrupt = false, found = false;
+  const Fingerprint print = fingerprint(key, super_.salt);
+  for (const IndexEntry* at = index_.first(print); at != nullptr;
+       at = index_.next(const_cast<IndexEntry*>(at))) {
+    if (at->kind() == kTombstone) {
+      deletedStamp = std::max(deletedStamp, at->stamp);
+      continue;
+    }
+    if (owners_.covered(*at)) continue;
+    if ((at->flags & kEntryCorrupt) != 0) {
+      corrupt = true;
+      continue;
+    }
+    found = true;
+    ShardSummary summary{};
+    std::memcpy(summary.stripeId, at->stripeId, 16);
+    summary.stamp = at->stamp;
+    summary.blobLength = at->blobLength;
+    summary.shardLength = static_cast<uint32_t>(at->shardBlocks) * kBlockBytes;
+    summary.shardIndex = at->shardIndex();
+    summary.k = at->k();
+    summary.m = at->m();
+    out.push_back(summary);
+  }
+  if (found) return Status::kOk;
+  if (corrupt || askStamp < super_.completeSince) return Status::kUnknown;
+  return Status::kAbsent;
+}
+
+Status Store::read(const ReadRequest& request, Done done) {
+  if (closing_) return Status::kClosed;
+  if (request.rangeOffset % kBlockBytes != 0) return refuse("rangeOffset");
+  if (request.rangeLength % kBlockBytes != 0) return refuse("rangeLength");
+  if (reinterpret_cast<uintptr_t>(request.payload) % kBlockBytes != 0)
+    return refuse("payloadOffset");
+  const Fingerprint print = fingerprint(request.key, super_.salt);
+  const IndexEntry* best = nullptr;
+  bool corrupt = false;
+  for (const IndexEntry* at = index_.first(print); at != nullptr;
+       at = index_.next(const_cast<IndexEntry*>(at))) {
+    if (at->kind() != kShard || owners_.covered(*at)) continue;
+    if (request.stripeId != nullptr && std::memcmp(at->stripeId, request.stripeId, 16) != 0)
+      continue;
+    if (request.shardIndex != 255 && at->shardIndex() != request.shardIndex) continue;
+    if ((at->flags & kEntryCorrupt) != 0) {
+      corrupt = true;
+      continue;
+    }
+    if (best == nullptr || at->stamp > best->stamp) best = at;
+  }
+  if (best == nullptr) {
+    if (corrupt) return Status::kCorrupt;
+    return request.askStamp < super_.completeSince ? Status::kUnknown : Status::kAbsent;
+  }
+  const uint64_t shardLength = static_cast<uint64_t>(best->shardBlocks) * kBlockBytes;
+  if (request.rangeOffset >= shardLength) return Status::kOutOfRange;
+  const uint64_t length =
+      request.rangeLength == 0 ? shardLength - request.rangeOffset : request.rangeLength;
+  if (length > shardLength - request.rangeOffset) return Status::kOutOfRange;
+  if (length > request.payloadCapacity) return refuse("payloadCapacity");
+  if (request.metaCapacity < sizeof(ShardMeta) + length / 1024) return refuse("metaOutOffset");
+  if (inFlight_ >= options_.maxInFlight) return Status::kQueueFull;
+
+  if (freeReads_.empty()) {
+    readPool_.push_back(std::make_unique<ReadOp>());
+    freeReads_.push_back(readPool_.back().get());
+  }
+  ReadOp* op = freeReads_.back();
+  freeReads_.pop_back();
+  op->store = this;
+  op->error = 0;
+  op->fromDevice = false;
+  op->print = print;
+  std::copy_n(request.key, 32, op->key.begin());
+  op->block = best->block();
+  op->segment = segments_.of(op->block);
+  op->generation = segments_[op->segment].generation;
+  op->rangeOffset = request.rangeOffset;
+  op->rangeLength = length;
+  op->payload = request.payload;
+  op->metaOut = request.metaOut;
+  op->done = done;
+  ++segments_[op->segment].readers;
+  ++inFlight_;
+  ++counters_.reads;
+  counters_.readBytes += length;
+
+  const uint64_t headerBytes =
+      static_cast<uint64_t>(best->recordBlocks() - best->shardBlocks) * kBlockBytes;
+  const uint64_t at = op->block * kBlockBytes;
+  for (ReadOp::Part& part : op->parts) {
+    part.op = op;
+    part.complete = readDone;
+  }
+  if (const RecordHeader* known = headers_.find(op->block, op->generation)) {
+    const uint32_t bytes = recordHeaderLength(*known);
+    op->cached.resize((bytes + 7) / 8);
+    std::memcpy(op->cached.data(), known, bytes);
+    op->head = reinterpret_cast<const RecordHeader*>(op->cached.data());
+    op->pending = 1;
+    op->parts[0].one(IoKind::kRead, at + headerBytes + op->rangeOffset, op->payload, length);
+    device_->submit(op->parts[0]);
+    return Status::kPending;
+  }
+  op->header.ensure(headerBytes);
+  op->fromDevice = true;
+  op->head = &op->header.as<RecordHeader>();
+  if (op->rangeOffset == 0) {
+    op->pending = 1;
+    op->parts[0].one(IoKind::kRead, at, op->header.bytes(), headerBytes);
+    op->parts[0].iovCount = 2;
+    op->parts[0].iov[1] = {op->payload, length};
+    device_->submit(op->parts[0]);
+  } else {
+    op->pending = 2;
+    op->parts[0].one(IoKind::kRead, at, op->header.bytes(), headerBytes);
+    op->parts[1].one(IoKind::kRead, at + headerBytes + op->rangeOffset, op->payload, length);
+    device_->submit(op->parts[0]);
+    device_->submit(op->parts[1]);
+  }
+  return Status::kPending;
+}
+
+void Store::readDone(IoRequest* io) {
+  ReadOp* op = static_cast<ReadOp::Part*>(io)->op;
+  if (io->result != 0) op->error = io->result;
+  if (--op->pending == 0) op->store->finishRead(op);
+}
+
+void Store::finishRead(ReadOp* op) {
+  const RecordHeader& head = *op->head;
+  const bool fromDevice = op->fromDevice;
+  const uint32_t segmentBlock = static_cast<uint32_t>(op->block - segments_.start(op->segment));
+  bool good = op->error == 0;
+  if (op->error != 0) ++counters_.readErrors;
+  if (good && fromDevice) {
+    good = plausibleRecord(head, super_, op->segment, op->generation, segmentBlock) &&
+           static_cast<uint64_t>(head.headerBlocks) * kBlockBytes <= op->header.sizeBytes() &&
+           goodRecord(head, super_.salt);
+    if (good) headers_.put(op->block, head);
+  }
+  const auto* crcs = reinterpret_cast<const uint32_t*>(&head + 1) + op->rangeOffset / kBlockBytes;
+  good = good && ec::verifyBlocks(op->payload, op->rangeLength, crcs) < 0;
+  // Two keys with one fingerprint: as good as impossible, and then not the key that was asked for.
+  const bool other = good && std::memcmp(head.meta.key, op->key.data(), 32) != 0;
+  if (good && !other) {
+    ShardMeta meta = head.meta;
+    meta.rangeOffset = static_cast<uint32_t>(op->rangeOffset);
+    meta.crcCount = static_cast<uint32_t>(op->rangeLength / kBlockBytes);
+    std::memcpy(op->metaOut, &meta, sizeof meta);
+    std::memcpy(op->metaOut + sizeof meta, crcs, 4ULL * meta.crcCount);
+  }
+  if (!good) {
+    ++counters_.corruptReads;
+    markCorrupt(op->print, op->block);
+  }
+  Segment& segment = segments_[op->segment];
+  if (--segment.readers == 0 && segment.state == SegmentState::kFreed) freeWanted_ = true;
+  const Done done = op->done;
+  const uint64_t length = op->rangeLength;
+  freeReads_.push_back(op);
+  answer(done, !good ? Status::kCorrupt : other ? Status::kAbsent : Status::kOk, length);
+}
+
+void Store::markCorrupt(const Fingerprint& print, uint64_t block) {
+  for (IndexEntry* at = index_.first(print); at != nullptr; at = index_.next(at)) {
+    if (at->kind() == kShard && at->block() == block) at->flags |= kEntryCorrupt;
+  }
+}
+
+}  // namespace nabu::store
