@@ -67,6 +67,12 @@ export class Child {
     return await this.line();
   }
 
+  throwIfEnded(): void {
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode === null && signalCode === null) return;
+    throw new Error(`${this.#name} ended with ${exitCode ?? signalCode}: ${this.#errors.trim() || 'without a word'}`);
+  }
+
   /** CPU seconds of user and system time so far. */
   cpuSeconds(): number {
     return cpuSecondsOf(this.pid);

@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto';
+import { createInterface } from 'node:readline';
+import { Deadline } from '../../../common/concurrency/index.ts';
+import { layoutOf } from '../../../common/layout/index.ts';
+import { createLogger } from '../../../common/logging/index.ts';
+import { realClock, realRandom } from '../../../common/ports/index.ts';
+import { type BlobKey, blobKey, type Policy, parsePolicy, stripeLengthOf } from '../../../engine/blob/index.ts';
+import { BlobClient, type StripeBuffer } from '../../../engine/client/index.ts';
+import { ControlClient } from '../../../engine/control/index.ts';
+import type { MapSource } from '../../../engine/placement/index.ts';
+import { Slab } from '../../../engine/slab/index.ts';
+import { TcpTransport } from '../../../engine/transport/index.ts';
+import type { LoadRequest, LoadResult } from './load.ts';
+
+const [dir = '', policyText = 'ec:4+2', blobText = String(4 << 20), inFlightText = '16'] = process.argv.slice(2);
+const policy: Policy = parsePolicy(policyText);
+const blobBytes = Number(blobText);
+const slots = Number(inFlightText);
+const TIMEOUT_MS = 300_000;
+
+const clock = realClock;
+const logger = createLogger({ level: 'warn' });
+const control = new ControlClient({ kind: 'unix', path: layoutOf(dir).controlSocket });
+const map = await control.getMap({ timeoutMs: TIMEOUT_MS });
+control.close();
+const maps: MapSource = { current: () => map, onChange: () => () => undefined };
+// Twice what is in flight: a buddy slab rounds stripes up, and reads need slots of their own.
+const slab = Slab.create({ sizeBytes: 2 ** Math.ceil(Math.log2(stripeLengthOf(policy, blobBytes) * slots * 4)) });
+const transport = new TcpTransport({ slab, clock, logger });
+const client = new BlobClient({ slab, transport, maps, clock, random: realRandom, logger, label: 'bench' });
+
+using setUp = new Deadline({ clock, operation: 'set-up', timeoutMs: TIMEOUT_MS });
+const stripes: StripeBuffer[] = [];
+for (let i = 0; i < slots; i++) {
+  const stripe = await client.allocStripe(policy, blobBytes, setUp);
+  for (let at = 0; at + 32 <= blobBytes; at += 32) stripe.bytes.set(keyOf('content', i * blobBytes + at), at);
+  stripes.push(stripe);
+}
+
+function keyOf(series: string, index: number): BlobKey {
+  return blobKey(createHash('sha256').update(`${series}/${index}`).digest());
+}
+
+/** One blob. The bytes to put lie in the slab already, as they do for whoever registers memory with us. */
+async function one(request: LoadRequest, lane: number, index: number, deadline: Deadline): Promise<void> {
+  const key = keyOf(request.series, index);
+  const stripe = stripes[lane];
+  if (stripe === undefined) throw new Error(`lane ${lane} has no stripe`);
+  if (request.op === 'put') {
+    await client.putStripe({ key, policy, stripe, deadline });
+    return;
+  }
+  const got = await client.get({ key, policy, blobLength: blobBytes, deadline });
+  const wrong = got.length !== blobBytes || got.decoded;
+  got.slot.release();
+  if (wrong) throw new Error(`blob ${index} came back short, or needed parity`);
+}
+
+async function run(request: LoadRequest): Promise<LoadResult> {
+  using deadline = new Deadline({ clock, operation: 'load', timeoutMs: TIMEOUT_MS });
+  const us: number[] = [];
+  let next = 0;
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  const lane = async (at: number): Promise<void> => {
+    for (let index = next++; index < request.count; index = next++) {
+      const from = performance.now();
+      await one(request, at, index % (request.keys ?? request.count), deadline);
+      us.push((performance.now() - from) * 1000);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(request.inFlight, slots) }, (_, at) => lane(at)));
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  us.sort((a, b) => a - b);
+  const at = (share: number): number => us[Math.min(us.length - 1, Math.floor(us.length * share))] ?? 0;
+  return {
+    seconds,
+    gbPerSecond: (request.count * blobBytes) / 1e9 / seconds,
+    cpuSeconds: (user + system) / 1e6,
+    p50Us: at(0.5),
+    p99Us: at(0.99),
+  };
+}
+
+process.stdout.write('ready\n');
+for await (const line of createInterface({ input: process.stdin })) {
+  const result = await run(JSON.parse(line) as LoadRequest);
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+client.close();
