@@ -1,7 +1,7 @@
 import type { BlobKey, StripeId, VolumeId } from '../blob/index.ts';
 import type { ClusterMap } from '../placement/index.ts';
 import type { AppendResult, LookupAnswer, OwnerRange, OwnerState, OwnerUpdate } from '../store/index.ts';
-import type { CallDeadline, PayloadRef } from '../transport/transport.ts';
+import type { CallDeadline, PayloadRef } from '../transport/index.ts';
 import type { OwnerPage } from './owner-ops.ts';
 import type { ShardMeta } from './shard-meta.ts';
 import type { ReadFailure, ShardSelector } from './shard-ops.ts';

@@ -1,7 +1,7 @@
 import type { BlobKey, StripeId, VolumeId } from '../blob/index.ts';
 import { type ClusterMap, parseClusterMapText } from '../placement/index.ts';
 import type { AppendResult, LookupAnswer, OwnerRange, OwnerState, OwnerUpdate } from '../store/index.ts';
-import type { Connection, PayloadRef, Reply } from '../transport/transport.ts';
+import type { Connection, PayloadRef, Reply } from '../transport/index.ts';
 import { ByteReader } from './byte-reader.ts';
 import { malformed } from './malformed.ts';
 import type { CallOptions, NodeClient, PutShard, ShardRead } from './node-client.ts';

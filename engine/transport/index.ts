@@ -1,4 +1,4 @@
-export type { HelloInfo } from '../protocol/hello.ts';
+export type { HelloInfo } from '../protocol/index.ts';
 export type { TcpCounters } from './tcp/tcp-counters.ts';
 export { DEFAULT_TCP_LIMITS, type TcpLimits } from './tcp/tcp-limits.ts';
 export { TcpTransport, type TcpTransportOptions } from './tcp/tcp-transport.ts';

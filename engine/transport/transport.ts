@@ -1,4 +1,4 @@
-import type { HelloInfo } from '../protocol/hello.ts';
+import type { HelloInfo } from '../protocol/index.ts';
 import type { Slot } from '../slab/index.ts';
 
 export type Address = { readonly host: string; readonly port: number };

@@ -16,6 +16,7 @@ import type { Slab } from '../../slab/index.ts';
 import type { CallDeadline, Connection, OutgoingRequest, Reply } from '../transport.ts';
 import { type CallOwner, ClientCall } from './client-call.ts';
 import { FrameSocket, type SocketOwner } from './frame-socket.ts';
+import { oversize } from './oversize.ts';
 import type { TcpLimits } from './tcp-limits.ts';
 
 const MAX_HELLO_META = 64 * 1024;
@@ -95,6 +96,11 @@ export class ClientConnection implements Connection, SocketOwner, CallOwner {
 
   request(request: OutgoingRequest): Promise<Reply> {
     return new Promise((resolve, reject) => {
+      const tooLarge = oversize(request.meta.length, request.payload?.length ?? 0);
+      if (tooLarge !== undefined) {
+        reject(tooLarge);
+        return;
+      }
       if (this.#gone) {
         reject(this.#reason ?? this.#unavailable('the connection was closed'));
         return;

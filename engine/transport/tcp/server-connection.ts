@@ -17,6 +17,7 @@ import {
 import type { Slab, Slot } from '../../slab/index.ts';
 import type { Answer, RequestHandler } from '../transport.ts';
 import { FrameSocket, type SocketOwner } from './frame-socket.ts';
+import { oversize } from './oversize.ts';
 import { ServerCall } from './server-call.ts';
 import type { TcpCounters } from './tcp-counters.ts';
 import type { TcpLimits } from './tcp-limits.ts';
@@ -232,6 +233,11 @@ export class ServerConnection implements SocketOwner {
       if (call.refusal !== undefined) throw call.refusal;
       if (call.deadline.expired) throw NabuError.of('TIMEOUT', { operation: 'a request', timeoutMs: 0 });
       answer = await this.#context.handler(call);
+      const tooLarge = oversize(answer.meta?.length ?? 0, answer.payload?.length ?? 0);
+      if (tooLarge !== undefined) {
+        answer.payload?.slot.release();
+        throw tooLarge;
+      }
     } catch (err) {
       answer = { status: STATUS_ERROR, meta: encodeError(toNabuError(err, this.#logForeign)) };
     }

@@ -1,0 +1,165 @@
+import { NabuError } from '../../common/errors/index.ts';
+import { BLOCK_BYTES } from '../blob/index.ts';
+import {
+  ANY_SHARD,
+  checkWholeShard,
+  decodeDegradedMark,
+  decodeDelete,
+  decodeLookupRequest,
+  decodeReadRequest,
+  decodeShardMeta,
+  encodeLookupAnswers,
+  encodePutAnswer,
+  encodeReadFailure,
+  malformed,
+  SHARD_FLAG,
+  type ShardSelector,
+  shardMetaLength,
+} from '../protocol/index.ts';
+import type { Slab, Slot } from '../slab/index.ts';
+import type { AppendResult, ShardStore, ShardSummary } from '../store/index.ts';
+import type { Answer, CallDeadline, IncomingRequest, PayloadRef } from '../transport/index.ts';
+
+export type ShardServiceOptions = {
+  readonly store: ShardStore;
+  readonly slab: Slab;
+  /** Why log blobs are not accepted yet; undefined when they are. */
+  readonly fencesMissing: () => string | undefined;
+};
+
+/** The requests about shards: each is parsed, handed to the store by slab offset, and answered. */
+export class ShardService {
+  readonly #store: ShardStore;
+  readonly #slab: Slab;
+  readonly #fencesMissing: () => string | undefined;
+
+  constructor({ store, slab, fencesMissing }: ShardServiceOptions) {
+    this.#store = store;
+    this.#slab = slab;
+    this.#fencesMissing = fencesMissing;
+  }
+
+  async put(request: IncomingRequest): Promise<Answer> {
+    const { meta, payload } = request;
+    if (payload === undefined) throw malformed('a put without payload');
+    const shard = decodeShardMeta(meta);
+    checkWholeShard(shard, meta, payload.length);
+    if ((shard.flags & SHARD_FLAG.log) !== 0) this.#checkFences();
+    return { meta: encodePutAnswer(await this.#append(meta, payload)) };
+  }
+
+  async read(request: IncomingRequest): Promise<Answer> {
+    const select = decodeReadRequest(request.meta);
+    const capacity = select.rangeLength || (await this.#lengthToEnd(select));
+    if (capacity === 0) return { meta: encodeReadFailure(await this.#whyNot(select)) };
+    const slot = await this.#room(capacity + shardMetaLength(capacity), request.deadline);
+    try {
+      const answer = await this.#readInto(slot, capacity, select);
+      if (answer.payload === undefined) slot.release();
+      return answer;
+    } catch (err) {
+      slot.release();
+      throw err;
+    }
+  }
+
+  async lookup(request: IncomingRequest): Promise<Answer> {
+    const { keys, askStamp } = decodeLookupRequest(request.meta);
+    return { meta: encodeLookupAnswers(await this.#store.lookup(keys, askStamp)) };
+  }
+
+  async delete(request: IncomingRequest): Promise<Answer> {
+    const { key, stamp } = decodeDelete(request.meta);
+    await this.#store.delete(key, stamp);
+    return {};
+  }
+
+  async markDegraded(request: IncomingRequest): Promise<Answer> {
+    const { key, stripeId, missingMask } = decodeDegradedMark(request.meta);
+    await this.#store.markDegraded(key, stripeId, missingMask);
+    return {};
+  }
+
+  #checkFences(): void {
+    const reason = this.#fencesMissing();
+    if (reason !== undefined) {
+      throw NabuError.of('FENCES_INCOMPLETE', { nodeId: this.#store.identity.nodeId, reason });
+    }
+  }
+
+  async #append(meta: Buffer, payload: PayloadRef): Promise<AppendResult> {
+    if (meta.buffer === this.#slab.buffer) return await this.#store.append(meta.byteOffset, payload.offset);
+    // Another transport than tcp may hand over the descriptor elsewhere.
+    const slot = this.#slab.alloc(meta.length);
+    try {
+      slot.bytes.set(meta);
+      return await this.#store.append(slot.offset, payload.offset);
+    } finally {
+      slot.release();
+    }
+  }
+
+  async #readInto(slot: Slot, capacity: number, select: Required<ShardSelector>): Promise<Answer> {
+    const result = await this.#store.read(
+      {
+        key: select.key,
+        stripeId: select.stripeId,
+        shardIndex: select.shardIndex,
+        rangeOffset: select.rangeOffset,
+        rangeLength: select.rangeLength,
+        payloadOffset: slot.offset,
+        payloadCapacity: capacity,
+        metaOutOffset: slot.offset + capacity,
+      },
+      select.askStamp,
+    );
+    if (result.status !== 'ok') return { meta: encodeReadFailure(result.status) };
+    return {
+      meta: slot.bytes.subarray(capacity, capacity + result.metaLength),
+      payload: { offset: slot.offset, length: result.payloadLength, slot },
+    };
+  }
+
+  /** Memory for an answer. Whoever waits for longer than the request has is told so. */
+  async #room(lengthBytes: number, deadline: CallDeadline): Promise<Slot> {
+    if (lengthBytes > this.#slab.sizeBytes) {
+      const reason = `a read of ${lengthBytes} bytes is more than this node's ${this.#slab.sizeBytes}`;
+      throw NabuError.of('RESOURCE_EXHAUSTED', { resource: 'slab memory', reason });
+    }
+    const now = this.#slab.waiting === 0 ? this.#slab.tryAlloc(lengthBytes) : undefined;
+    return now ?? (await this.#slab.allocWait(lengthBytes, deadline));
+  }
+
+  /** Bytes from the range's start to the end of the longest shard that fits the request; 0 when there is none. */
+  async #lengthToEnd(select: Required<ShardSelector>): Promise<number> {
+    const [answer] = await this.#store.lookup([select.key], select.askStamp);
+    let longest = 0;
+    for (const shard of answer?.shards ?? []) {
+      if (fits(shard, select)) longest = Math.max(longest, shard.shardLength - select.rangeOffset);
+    }
+    if (longest > 0 || answer === undefined || !answer.shards.some((shard) => fits(shard, select))) return longest;
+    throw NabuError.of('OUT_OF_RANGE', {
+      field: 'rangeOffset',
+      reason: `${select.rangeOffset} is past the shard's end`,
+    });
+  }
+
+  /** No shard fits: the store says whether that may be called absent. */
+  async #whyNot(select: Required<ShardSelector>): Promise<'absent' | 'unknown' | 'corrupt'> {
+    const slot = this.#slab.alloc(2 * BLOCK_BYTES);
+    try {
+      const range = { rangeOffset: 0, rangeLength: BLOCK_BYTES, payloadCapacity: BLOCK_BYTES };
+      const places = { payloadOffset: slot.offset, metaOutOffset: slot.offset + BLOCK_BYTES };
+      const { key, stripeId, shardIndex } = select;
+      const result = await this.#store.read({ key, stripeId, shardIndex, ...range, ...places }, select.askStamp);
+      return result.status === 'ok' ? 'unknown' : result.status; // ok: it came between the two questions
+    } finally {
+      slot.release();
+    }
+  }
+}
+
+function fits(shard: ShardSummary, select: Required<ShardSelector>): boolean {
+  if (select.shardIndex !== ANY_SHARD && select.shardIndex !== shard.shardIndex) return false;
+  return select.stripeId === null || Buffer.compare(select.stripeId, shard.stripeId) === 0;
+}
