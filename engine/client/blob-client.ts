@@ -104,7 +104,6 @@ export class BlobClient implements BlobStore {
       'listen' in transport
         ? new TransportConnector({
             transport,
-            slab,
             maps,
             clock,
             stallMs: limits.stallMs ?? DEFAULT_STALL_MS,

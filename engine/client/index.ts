@@ -2,7 +2,9 @@ export { BlobClient, type BlobClientOptions, type ClientLimits } from './blob-cl
 export type { LinkObserver, NodeConnector, NodeLink } from './node-connector.ts';
 export { NodeHealth, type NodeHealthOptions } from './node-health.ts';
 export type { PeerState, PeerStatus } from './node-peer.ts';
+export { NodeVolumeReaper, type NodeVolumeReaperOptions } from './node-volume-reaper.ts';
 export { type ReadEvidence, readVerdict } from './read-verdict.ts';
+export { TransportConnector, type TransportConnectorOptions } from './transport-connector.ts';
 export type {
   BlobStat,
   BlobStore,

@@ -1,14 +1,12 @@
 import type { Clock } from '../../common/ports/index.ts';
 import type { MapNode, MapSource } from '../placement/index.ts';
 import { clientHello, RemoteNode } from '../protocol/index.ts';
-import type { Slab } from '../slab/index.ts';
 import type { CallDeadline, Transport } from '../transport/index.ts';
 import type { LinkObserver, NodeConnector, NodeLink } from './node-connector.ts';
 import { WatchedConnection } from './watched-connection.ts';
 
 export type TransportConnectorOptions = {
   readonly transport: Transport;
-  readonly slab: Slab;
   readonly maps: MapSource;
   readonly clock: Clock;
   readonly stallMs: number;

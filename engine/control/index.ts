@@ -6,7 +6,9 @@ export {
   type Volume,
   type VolumeReportInit,
 } from './client.ts';
+export { CONTROL_CONFIG, type ControlConfig } from './config.ts';
 export { ControlServer, type ControlServerOptions } from './control-server.ts';
+export { MapFollower, type MapFollowerOptions } from './map-follower.ts';
 export { Membership, type Registration } from './membership.ts';
 export type { Resource, ResourceChange, ResourceDelete, ResourceStore, ResourceWrite } from './resource-store.ts';
 export { type ControlHandlers, controlHandlers } from './service.ts';
