@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Deadline } from '../common/concurrency/index.ts';
 import { NabuError } from '../common/errors/index.ts';
-import { isAlive, PidFile, type ProcessIdentity, readPidFile } from '../common/fs/index.ts';
+import { identifyProcess, isAlive, PidFile, type ProcessIdentity, readPidFile } from '../common/fs/index.ts';
 import type { Layout } from '../common/layout/index.ts';
 import type { Clock } from '../common/ports/index.ts';
 
@@ -76,6 +76,11 @@ export class DetachedProcesses {
     }
     await this.waitUntil(async () => !(await isAlive(identity)), deadline);
     return true;
+  }
+
+  /** Waits for the end of a process that has no pid file here. */
+  async waitUntilGone(pid: number, deadline: Deadline): Promise<void> {
+    await this.waitUntil(async () => (await identifyProcess(pid)) === undefined, deadline);
   }
 
   /** Asks again until the answer is yes. Throws what ends the deadline. */
