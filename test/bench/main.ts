@@ -62,12 +62,12 @@ async function main(): Promise<number> {
   const wants = matcher(values.only);
   const totals = new Totals();
   let open: Scope | undefined;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      say(`${signal}: cleaning up`);
-      void (open?.close() ?? Promise.resolve([])).then(() => process.exit(130));
-    });
-  }
+  const giveUp = (why: string): void => {
+    say(`${why}: cleaning up`);
+    void (open?.close() ?? Promise.resolve([])).then(() => process.exit(130));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => giveUp(signal));
+  process.stdout.once('error', () => giveUp('nobody reads the figures'));
   for (const file of readdirSync(ROWS).sort()) {
     const { provider } = (await import(join(ROWS, file))) as { provider: Provider };
     if (values.list === true) {
