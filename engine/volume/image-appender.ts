@@ -84,14 +84,21 @@ export class ImageAppender {
     };
   }
 
+  /** Waits for room as long as it takes: memory is short while nodes are away, and that is no reason to fail a write. */
   async #alloc(atMostBytes: number): ReturnType<typeof allocImage> {
     const { clock, stop } = this.#options;
-    using deadline = new Deadline({
-      clock,
-      operation: 'room for a log image',
-      timeoutMs: ALLOC_ATTEMPT_MS,
-      parent: stop,
-    });
-    return await allocImage(this.#options, atMostBytes, deadline);
+    for (;;) {
+      using deadline = new Deadline({
+        clock,
+        operation: 'room for a log image',
+        timeoutMs: ALLOC_ATTEMPT_MS,
+        parent: stop,
+      });
+      try {
+        return await allocImage(this.#options, atMostBytes, deadline);
+      } catch (err) {
+        if (stop.aborted || !deadline.expired) throw err;
+      }
+    }
   }
 }

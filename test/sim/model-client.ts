@@ -50,7 +50,7 @@ export type ModelClientOptions = {
   readonly storeOf: (node: NodeId) => SimStore | undefined;
 };
 
-const CALL_MS = 300;
+const CALL_MS = 800;
 const RETRY_MS = 40;
 
 /**

@@ -14,6 +14,8 @@ export type SimClusterOptions = {
   readonly maxDelayMs?: number;
   readonly lossRate?: number;
   readonly flushMs?: number;
+  /** Longest time that a fence or a note takes. */
+  readonly setOwnerMs?: number;
   /** Complete peers whose fences an emptied node copies before it takes log blobs. */
   readonly takeoverPeers: number;
 };
@@ -74,7 +76,7 @@ export class SimCluster {
   start(node: NodeId): void {
     const disk = this.#disks.get(node);
     if (disk === undefined || this.#stores.has(node)) return;
-    const { slab, clock, random, flushMs = 3 } = this.#options;
+    const { slab, clock, random, flushMs = 3, setOwnerMs = 3 } = this.#options;
     const store = new SimStore({
       slab: slab.buffer,
       disk,
@@ -83,6 +85,7 @@ export class SimCluster {
       clock,
       random: random.fork(),
       flushMs,
+      setOwnerMs,
     });
     this.#stores.set(node, store);
     if (!disk.fencesComplete) void this.#takeOverFences(node, store);

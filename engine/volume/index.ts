@@ -1,0 +1,4 @@
+export { KeeperClient } from './keeper-client.ts';
+export { runVolumeServer } from './main.ts';
+export { defaultPoolSize, ensureSlot, keeperName, type PoolOptions, slotOf } from './pool.ts';
+export { VOLUME_SERVER_CONFIG, type VolumeServerConfig } from './server-config.ts';
