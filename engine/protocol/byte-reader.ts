@@ -52,7 +52,9 @@ export class ByteReader {
   /** A copy: messages live in buffers that are used again. */
   bytes(length: number): Uint8Array {
     const at = this.#advance(length);
-    return this.#bytes.slice(at, at + length);
+    const copy = new Uint8Array(length); // slice() of a Buffer would be a view
+    copy.set(this.#bytes.subarray(at, at + length));
+    return copy;
   }
 
   text(length: number): string {
