@@ -107,7 +107,14 @@ export class NodePeer {
         operation: `connecting to node ${this.node.id}`,
         timeoutMs: connectTimeoutMs,
       });
-      const link = await connector.connect(this.node, observer, deadline);
+      const connecting = connector.connect(this.node, observer, deadline);
+      const link = await deadline.race(connecting).catch((err: unknown) => {
+        connecting.then(
+          (late) => late.close(),
+          () => undefined, // the dial's own end, which came too late to matter
+        );
+        throw err;
+      });
       if (this.#closed) link.close();
       else this.#opened(link);
       return link.client;
