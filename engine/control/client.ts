@@ -8,6 +8,7 @@ import {
 import type { nabustore } from '../../proto/gen/messages.js';
 import { services } from '../../proto/gen/services.js';
 import type { ClusterMap } from '../placement/index.ts';
+import { ChangeBatcher } from './change-batcher.ts';
 import { mapFromWire } from './wire.ts';
 
 type ControlService = (typeof services)['nabustore.v1.Control'];
@@ -21,10 +22,12 @@ export type RegisterNodeInit = MessageInit<nabustore.v1.RegisterNodeRequest>;
 export class ControlClient {
   readonly #client: GrpcClient;
   readonly #calls: ClientOf<ControlService>;
+  readonly #changes: ChangeBatcher;
 
   constructor(address: SocketAddress) {
     this.#client = new GrpcClient({ address, maxMessageBytes: 16 << 20 });
     this.#calls = this.#client.service(services['nabustore.v1.Control']);
+    this.#changes = new ChangeBatcher((request, o) => this.#calls.changeVolumes(request, o));
   }
 
   waitForReady(timeoutMs: number): Promise<void> {
@@ -58,12 +61,12 @@ export class ControlClient {
   }
 
   createVolume(request: CreateVolumeInit, o: UnaryOptions): Promise<Volume> {
-    return this.#calls.createVolume(request, o);
+    return this.#changes.create(request, o);
   }
 
   /** False when there was none. */
   async deleteVolume(id: string, o: UnaryOptions): Promise<boolean> {
-    return (await this.#calls.deleteVolume({ id }, o)).existed;
+    return (await this.#changes.remove({ id }, o)).existed;
   }
 
   getVolume(id: string, o: UnaryOptions): Promise<Volume> {

@@ -4,6 +4,7 @@ import type { Clock } from '../../common/ports/index.ts';
 import type { nabustore } from '../../proto/gen/messages.js';
 import type { services } from '../../proto/gen/services.js';
 import { isVolumeId, nodeId, type VolumeId } from '../blob/index.ts';
+import { runChanges } from './change-batch.ts';
 import { changesOf } from './map-changes.ts';
 import type { Membership, Registration } from './membership.ts';
 import { VolumeReports } from './volume-reports.ts';
@@ -62,6 +63,15 @@ export function controlHandlers({ membership, volumes, clock, version }: Control
     for await (const map of changesOf(membership, signal, Number(request.knownEpoch))) yield mapToWire(map);
   }
 
+  const create = async (request: nabustore.v1.CreateVolumeRequest) => answer(await volumes.create(request));
+  const remove = async (request: nabustore.v1.DeleteVolumeRequest) => {
+    if (request.id === '') throw required('id');
+    if (!isVolumeId(request.id)) return { existed: false };
+    const existed = await volumes.delete(request.id);
+    reports.forget(request.id);
+    return { existed };
+  };
+
   return {
     health: async () => {
       const map = membership.current();
@@ -87,14 +97,9 @@ export function controlHandlers({ membership, volumes, clock, version }: Control
     getMap: async () => mapToWire(membership.current()),
     watchMap,
 
-    createVolume: async (request) => answer(await volumes.create(request)),
-    deleteVolume: async (request) => {
-      if (request.id === '') throw required('id');
-      if (!isVolumeId(request.id)) return { existed: false };
-      const existed = await volumes.delete(request.id);
-      reports.forget(request.id);
-      return { existed };
-    },
+    createVolume: create,
+    deleteVolume: remove,
+    changeVolumes: async ({ changes }) => ({ results: await runChanges(changes, { create, remove }) }),
     getVolume: async (request) => {
       if (request.by === 'name' && request.name !== undefined) return answer(await volumes.getByName(request.name));
       return answer(await volumes.get(volumeIdOf(request.id ?? '')));
