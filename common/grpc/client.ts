@@ -31,6 +31,7 @@ const CHANNEL_OPTIONS = {
   // A path is no authority: some servers refuse it.
   'grpc.default_authority': 'localhost',
   'grpc.enable_http_proxy': 0,
+  'grpc.enable_channelz': 0,
   // A shared pool would share back-off too; and peers here come back within a second.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.initial_reconnect_backoff_ms': 50,

@@ -67,7 +67,11 @@ function timeLeftMs(call: ServerUnaryCall<object, object>, environment: HandlerE
 function adaptUnary(spec: CallSpec, handler: Unary, environment: HandlerEnvironment): handleUnaryCall<object, object> {
   return (call, answer) => {
     const gone = new AbortController();
-    call.once('cancelled', () => gone.abort(NabuError.of('CANCELLED', { operation: spec.path })));
+    let isAnswered = false;
+    call.once('cancelled', () => {
+      // grpc-js says so at the end of every call, answered or not.
+      if (!isAnswered) gone.abort(NabuError.of('CANCELLED', { operation: spec.path }));
+    });
     const run = async (): Promise<object> => {
       checkAuthority(call.getHost());
       if (call.request instanceof UndecodableRequest) throw call.request.toError();
@@ -79,9 +83,13 @@ function adaptUnary(spec: CallSpec, handler: Unary, environment: HandlerEnvironm
       });
       return await handler(call.request, { deadline, signal: deadline.signal });
     };
+    const settle = (error: ReturnType<typeof failure> | null, response?: object): void => {
+      isAnswered = true;
+      answer(error, response);
+    };
     run().then(
-      (response) => answer(null, response),
-      (err: unknown) => answer(failure(err, spec, environment)),
+      (response) => settle(null, response),
+      (err: unknown) => settle(failure(err, spec, environment)),
     );
   };
 }
