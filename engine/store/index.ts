@@ -1,3 +1,4 @@
+export { openNativeStore } from './native-store.ts';
 export type {
   AppendResult,
   DegradedMark,

@@ -1,0 +1,304 @@
+import { fromNative, NabuError } from '../../common/errors/index.ts';
+import type { Clock } from '../../common/ports/index.ts';
+import { type BlobKey, ownerOf, type StripeId, type VolumeId, volumeOf } from '../blob/ids.ts';
+import { formatWriterEpoch, type WriterEpoch } from '../blob/writer-epoch.ts';
+import { decodeLookup, lookupRoom } from './lookup-codec.ts';
+import { type NativeOwnerState, type NativeShardStore, openNative, RESULTS_PER_CALL, STATUS } from './native.ts';
+import { Pending } from './pending.ts';
+import type {
+  AppendResult,
+  DegradedMark,
+  LookupAnswer,
+  OwnerRange,
+  OwnerState,
+  OwnerUpdate,
+  ShardReadRequest,
+  ShardReadResult,
+  ShardStore,
+  StoreIdentity,
+  StoreStats,
+} from './shard-store.ts';
+import type { StoreOptions } from './store-options.ts';
+
+const MAX_LOOKUP_KEYS = 4096;
+const DEFAULT_IN_FLIGHT = 4096;
+const DEFAULT_RETENTION_MS = 14 * 24 * 3_600_000;
+const META_OWNER_OFFSET = 56;
+const META_EPOCH_OFFSET = 72;
+const META_BYTES = 160;
+
+function ownerStateOf(state: NativeOwnerState): OwnerState {
+  const { generation, incarnation, homeSetVersion, note, noteVersion } = state;
+  return { fence: { generation, incarnation }, homeSetVersion, note, noteVersion };
+}
+
+function updateWords(update: OwnerUpdate): BigUint64Array {
+  const { fence, homeSetVersion, noteVersion } = update;
+  const versioned = noteVersion === undefined ? [0n, 0n] : [1n, noteVersion];
+  return BigUint64Array.from([fence.generation, fence.incarnation, homeSetVersion, ...versioned]);
+}
+
+function rangeWords(range: OwnerRange, stamp: bigint): BigUint64Array {
+  const optional = (value: bigint | undefined): bigint[] => (value === undefined ? [0n, 0n] : [1n, value]);
+  const pins = (range.pins ?? []).flatMap((pin) => [pin.fromSequence, pin.toSequence]);
+  const epochs = [...optional(range.generation), ...optional(range.incarnation)];
+  return BigUint64Array.from([stamp, ...epochs, range.fromSequence, range.toSequence, ...pins]);
+}
+
+/** The segment store of native/store behind the port. One per device; used from the thread that opened it. */
+class NativeStore implements ShardStore {
+  readonly #native: NativeShardStore;
+  readonly #clock: Clock;
+  readonly #clockMs = new Float64Array(1);
+  readonly #results = new Int32Array(3 * RESULTS_PER_CALL);
+  readonly #pending: Pending;
+  readonly #slab: DataView;
+  readonly #device: string;
+  readonly #maxInFlight: number;
+  #lookupRoom = new Uint8Array(lookupRoom(16));
+  #identity: StoreIdentity;
+  #lastStats: StoreStats | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: StoreOptions) {
+    const { device } = options;
+    const maxInFlight = options.maxInFlight ?? DEFAULT_IN_FLIGHT;
+    this.#clock = options.clock;
+    this.#maxInFlight = maxInFlight;
+    this.#clockMs[0] = options.clock.nowMs();
+    this.#slab = new DataView(options.slab);
+    this.#device = device.driver === 'uring' ? device.path : 'memory';
+    // The core counts what is in flight itself; tokens are bounded a little above, for close and its like.
+    this.#pending = new Pending(maxInFlight + 64);
+    this.#native = openNative(
+      options.slab,
+      {
+        driver: device.driver,
+        path: device.driver === 'uring' ? device.path : '',
+        sizeBytes: device.sizeBytes,
+        clusterId: options.clusterId,
+        nodeId: options.nodeId,
+        segmentBytes: options.segmentBytes ?? 0,
+        format: options.format === 'if-blank',
+        tombstoneRetentionMs: options.tombstoneRetentionMs ?? DEFAULT_RETENTION_MS,
+        maxInFlight,
+      },
+      this.#clockMs,
+      this.#results,
+      (count) => this.#settle(count),
+    );
+    this.#identity = this.#native.identity();
+  }
+
+  get identity(): StoreIdentity {
+    return this.#identity;
+  }
+
+  async append(metaOffset: number, payloadOffset: number): Promise<AppendResult> {
+    const [status] = await this.#run((token) => this.#native.append(token, metaOffset, payloadOffset));
+    if (status === STATUS.ok) return 'stored';
+    if (status === STATUS.exists) return 'exists';
+    if (status === STATUS.deleted) return 'deleted';
+    throw this.#appendError(status, metaOffset);
+  }
+
+  async lookup(keys: readonly BlobKey[], askStamp = 0n): Promise<LookupAnswer[]> {
+    if (keys.length === 0) return [];
+    if (keys.length > MAX_LOOKUP_KEYS) {
+      throw NabuError.of('INVALID_ARGUMENT', { field: 'keys', reason: `more than ${MAX_LOOKUP_KEYS}` });
+    }
+    const packed = new Uint8Array(32 * keys.length);
+    keys.forEach((key, i) => {
+      packed.set(key, 32 * i);
+    });
+    for (;;) {
+      const used = this.#call(() => this.#native.lookup(packed, askStamp, this.#lookupRoom));
+      if (used >= 0) return decodeLookup(this.#lookupRoom.subarray(0, used), keys.length);
+      this.#lookupRoom = new Uint8Array(-used);
+    }
+  }
+
+  async read(request: ShardReadRequest, askStamp = 0n): Promise<ShardReadResult> {
+    const r = request;
+    const [status, payloadLength] = await this.#run((token) =>
+      this.#native.read(
+        token,
+        r.key,
+        r.stripeId,
+        r.shardIndex,
+        r.rangeOffset,
+        r.rangeLength,
+        r.payloadOffset,
+        r.payloadCapacity,
+        r.metaOutOffset,
+        askStamp,
+      ),
+    );
+    if (status === STATUS.ok) return { status: 'ok', metaLength: META_BYTES + payloadLength / 1024, payloadLength };
+    if (status === STATUS.absent) return { status: 'absent' };
+    if (status === STATUS.unknown) return { status: 'unknown' };
+    if (status === STATUS.corrupt) return { status: 'corrupt' };
+    throw this.#error(status, 'range');
+  }
+
+  async delete(key: BlobKey, stamp: bigint): Promise<void> {
+    await this.#mustRun((token) => this.#native.remove(token, key, stamp));
+  }
+
+  async deleteOwnerRange(owner: VolumeId, range: OwnerRange, stamp: bigint): Promise<void> {
+    const words = rangeWords(range, stamp);
+    await this.#mustRun((token) => this.#native.removeOwnerRange(token, ownerOf(owner), words));
+  }
+
+  async setOwner(owner: VolumeId, update: OwnerUpdate): Promise<OwnerState> {
+    const words = updateWords(update);
+    await this.#mustRun((token) => this.#native.setOwner(token, ownerOf(owner), words, update.note ?? null));
+    const state = this.getOwner(owner);
+    if (state === undefined) throw this.#error(STATUS.failed, 'owner');
+    return state;
+  }
+
+  getOwner(owner: VolumeId): OwnerState | undefined {
+    const state = this.#call(() => this.#native.getOwner(ownerOf(owner)));
+    return state === null ? undefined : ownerStateOf(state);
+  }
+
+  listOwners(after: VolumeId | undefined, limit: number): [VolumeId, OwnerState][] {
+    const from = after === undefined ? null : ownerOf(after);
+    const list = this.#call(() => this.#native.listOwners(from, limit));
+    return list.map(([owner, state]) => [volumeOf(owner), ownerStateOf(state)]);
+  }
+
+  async setFencesComplete(): Promise<void> {
+    await this.#mustRun((token) => this.#native.setFencesComplete(token));
+    this.#identity = this.#call(() => this.#native.identity());
+  }
+
+  async setCompleteSince(stamp: bigint): Promise<void> {
+    await this.#mustRun((token) => this.#native.setCompleteSince(token, stamp));
+    this.#identity = this.#call(() => this.#native.identity());
+  }
+
+  async markDegraded(key: BlobKey, stripeId: StripeId, missingMask: number): Promise<void> {
+    await this.#mustRun((token) => this.#native.markDegraded(token, key, stripeId, missingMask));
+  }
+
+  listDegraded(after: Pick<DegradedMark, 'key' | 'stripeId'> | undefined, limit: number): DegradedMark[] {
+    const marks = this.#call(() => this.#native.listDegraded(after?.key ?? null, after?.stripeId ?? null, limit));
+    return marks.map((mark) => ({
+      key: mark.key as BlobKey,
+      stripeId: mark.stripeId as StripeId,
+      missingMask: mark.missingMask,
+    }));
+  }
+
+  /** After close: as they were at its end. */
+  stats(): StoreStats {
+    if (this.#lastStats !== undefined) return this.#lastStats;
+    return this.#call(() => this.#native.stats()) as StoreStats;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const stats = this.stats();
+    const [status] = await this.#run((token) => this.#native.close(token));
+    this.#lastStats = stats;
+    if (status !== STATUS.ok) throw this.#error(status, 'close');
+  }
+
+  #settle(count: number): void {
+    const results = this.#results;
+    for (let i = 0; i < 3 * count; i += 3) {
+      this.#pending.settle(results[i] ?? 0, results[i + 1] ?? 0, results[i + 2] ?? 0);
+    }
+  }
+
+  #call<T>(call: () => T): T {
+    try {
+      return call();
+    } catch (err) {
+      throw fromNative(err);
+    }
+  }
+
+  /** [status, value]. The clock is handed over with each operation: native code has none of its own. */
+  #run(start: (token: number) => number): Promise<[number, number]> {
+    this.#clockMs[0] = this.#clock.nowMs();
+    return new Promise((resolve, reject) => {
+      const token = this.#pending.take();
+      let status: number;
+      try {
+        status = start(token);
+      } catch (err) {
+        this.#pending.giveBack(token);
+        reject(fromNative(err));
+        return;
+      }
+      if (status === STATUS.pending) {
+        this.#pending.wait(token, (result, value) => resolve([result, value]));
+      } else {
+        this.#pending.giveBack(token);
+        resolve([status, 0]);
+      }
+    });
+  }
+
+  async #mustRun(start: (token: number) => number): Promise<void> {
+    const [status] = await this.#run(start);
+    if (status !== STATUS.ok) throw this.#error(status, '');
+  }
+
+  #appendError(status: number, metaOffset: number): NabuError {
+    if (status === STATUS.checksum) {
+      const shard = this.#slab.getUint8(metaOffset + 114);
+      const key = Buffer.from(this.#slab.buffer, metaOffset + 8, 32).toString('hex');
+      return NabuError.of('SHARD_CORRUPT', { shard, key, offset: 0 });
+    }
+    if (status !== STATUS.fenced) return this.#error(status, 'record');
+    const owner = new Uint8Array(this.#slab.buffer, metaOffset + META_OWNER_OFFSET, 16);
+    const [generation, incarnation] = this.#call(() => this.#native.fenceOf(owner));
+    const epoch: WriterEpoch = {
+      generation: this.#slab.getBigUint64(metaOffset + META_EPOCH_OFFSET, true),
+      incarnation: this.#slab.getBigUint64(metaOffset + META_EPOCH_OFFSET + 8, true),
+    };
+    const volumeId = volumeOf(owner);
+    const fence = formatWriterEpoch({ generation, incarnation });
+    return NabuError.of('FENCED', { volumeId, owner: volumeId, epoch: formatWriterEpoch(epoch), fence });
+  }
+
+  #error(status: number, field: string): NabuError {
+    const device = this.#device;
+    switch (status) {
+      case STATUS.full:
+        return NabuError.of('DEVICE_FULL', { device });
+      case STATUS.readOnly:
+        return NabuError.of('DEVICE_READ_ONLY', { device, reason: 'it refuses writes' });
+      case STATUS.badArgument: {
+        const named = this.#call(() => this.#native.detail());
+        return NabuError.of('INVALID_ARGUMENT', { field: named, reason: 'is not what the store takes' });
+      }
+      case STATUS.outOfRange:
+        return NabuError.of('OUT_OF_RANGE', { field, reason: 'lies outside the shard' });
+      case STATUS.tooLarge:
+        return NabuError.of('MESSAGE_TOO_LARGE', { sizeBytes: 0, limitBytes: this.stats().segmentBytes });
+      case STATUS.closed:
+        return NabuError.of('UNAVAILABLE', { target: 'the store', reason: 'it is closed' });
+      case STATUS.queueFull:
+        return NabuError.of('QUEUE_FULL', { queue: 'the store', limit: this.#maxInFlight });
+      default:
+        return NabuError.of('DEVICE_FAILED', { device, reason: 'a write to it failed' });
+    }
+  }
+}
+
+/**
+ * Formats a blank device when that is asked for, opens it and replays what the last run left. Blocks the thread while it
+ * replays. Errors: see openNative.
+ */
+export async function openNativeStore(options: StoreOptions): Promise<ShardStore> {
+  return new NativeStore(options);
+}
