@@ -3,6 +3,7 @@ import { Deadline } from '../common/concurrency/index.ts';
 import { NabuError } from '../common/errors/index.ts';
 import type { Layout } from '../common/layout/index.ts';
 import type { Clock } from '../common/ports/index.ts';
+import { defaultPoolSize, ensureSlot, keeperName } from '../engine/volume/index.ts';
 import { logTail } from './cluster-status.ts';
 import { CsiClient } from './csi-client.ts';
 import { DetachedProcesses } from './detached.ts';
@@ -42,7 +43,8 @@ export class LocalCluster {
 
   async start(shape: ClusterShape, onStep: StepListener): Promise<void> {
     const names = Array.from({ length: shape.nodes }, (_, index) => nodeName(index));
-    const total = names.length + 2;
+    const slots = Array.from({ length: defaultPoolSize() }, (_, slot) => slot);
+    const total = names.length + slots.length + 2;
     let done = 0;
     const step = (name: string): void => onStep(name, ++done, total);
     await this.#startControl(shape.policy);
@@ -53,6 +55,11 @@ export class LocalCluster {
         step(name);
       }),
     );
+    for (const slot of slots) {
+      using deadline = this.#deadline(`starting ${keeperName(slot)}`, START_TIMEOUT_MS);
+      await ensureSlot({ layout: this.#layout, clock: this.#clock }, slot, deadline);
+      step(keeperName(slot));
+    }
     await this.#startCsi();
     step(CSI);
   }

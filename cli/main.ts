@@ -8,9 +8,11 @@ import * as doctor from './commands/doctor.ts';
 import * as down from './commands/down.ts';
 import * as node from './commands/node.ts';
 import * as status from './commands/status.ts';
+import * as stor from './commands/stor.ts';
 import * as up from './commands/up.ts';
 import * as version from './commands/version.ts';
 import * as volume from './commands/volume.ts';
+import * as volumeServer from './commands/volume-server.ts';
 import { readVersion } from './version.ts';
 
 /** Each file of commands/ adds its own subcommands; the order here is the order of --help. */
@@ -24,7 +26,9 @@ const COMMANDS: readonly { register(program: Command): void }[] = [
   doctor,
   bench,
   control,
+  stor,
   csi,
+  volumeServer,
   version,
 ];
 
