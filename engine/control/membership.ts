@@ -8,6 +8,7 @@ import type { Resource, ResourceStore } from './resource-store.ts';
 
 const CLUSTER_KIND = 'cluster';
 const MAP_ID = 'map';
+const FIRST_STORE_KIND = 'first-store';
 const MAX_WAITING = 8192;
 
 export type Registration = Omit<MapNode, 'state' | 'weight'> & {
@@ -83,6 +84,24 @@ export class Membership {
       if (known !== undefined && sameNode(normal(known), normal(entered))) return undefined;
       this.#logger.info('node registered', { nodeId: node.id, ...node.address, state });
       return [...map.nodes.filter((candidate) => candidate.id !== node.id), normal(entered)];
+    });
+  }
+
+  /**
+   * Whether a store can have lost nothing: it is the first that the node ever had here. Every later one, after the device was
+   * replaced or emptied, may be asked for shards that its predecessor held.
+   */
+  async isFirstStore({
+    id,
+    deviceId = '',
+    incarnation = '',
+  }: Pick<Registration, 'id' | 'deviceId' | 'incarnation'>): Promise<boolean> {
+    return await this.#changes.run(id, async () => {
+      const store = { deviceId, incarnation };
+      const first = await this.#store.get(FIRST_STORE_KIND, id);
+      if (first === undefined)
+        await this.#store.put({ kind: FIRST_STORE_KIND, id, name: null, expected: 0n, body: store });
+      return first === undefined || JSON.stringify(first.body) === JSON.stringify(store);
     });
   }
 

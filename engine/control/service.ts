@@ -85,8 +85,10 @@ export function controlHandlers({ membership, volumes, clock, version }: Control
       };
     },
     registerNode: async (request) => {
-      const { genesis } = volumes; // before the node is in the map: a first volume may come at once
-      const map = await membership.register(registrationOf(request));
+      const registration = registrationOf(request);
+      const firstStore = await membership.isFirstStore(registration);
+      const genesis = volumes.genesis && firstStore; // before the node is in the map: a first volume may come at once
+      const map = await membership.register(registration);
       return { map: mapToWire(map), genesis };
     },
     listNodes: async () => {

@@ -102,6 +102,18 @@ describe('control', () => {
     });
   });
 
+  it('does not say genesis to a node whose device was replaced, although no volume was created', async () => {
+    const first = sampleRegistration('n0', 7000);
+    assert.equal((await control.client.registerNode(first, CALL)).genesis, true);
+    assert.equal((await control.client.registerNode(first, CALL)).genesis, true);
+    for (let at = 0; at < 2; at++) {
+      assert.equal((await control.client.registerNode({ ...first, incarnation: 8 }, CALL)).genesis, false);
+      control = await control.restart();
+    }
+    const other = { ...first, deviceId: 'cd'.repeat(16) };
+    assert.equal((await control.client.registerNode(other, CALL)).genesis, false);
+  });
+
   describe('volumes', () => {
     beforeEach(async () => {
       await control.addNodes();
