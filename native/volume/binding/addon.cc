@@ -13,7 +13,8 @@ Napi::Value setErrorFactory(const Napi::CallbackInfo& info) {
   if (!info[0].IsFunction()) {
     throwBadArgument(info.Env(), "make", "is not a function");
   } else {
-    info.Env().GetInstanceData<AddonState>()->makeError = Napi::Persistent(info[0].As<Napi::Function>());
+    info.Env().GetInstanceData<AddonState>()->makeError =
+        Napi::Persistent(info[0].As<Napi::Function>());
   }
   return info.Env().Undefined();
 }

@@ -15,14 +15,16 @@ int hexDigit(char c) {
 }
 }  // namespace
 
-std::optional<double> number(Napi::Env env, Napi::Value value, const char* field, double least, double most) {
+std::optional<double> number(Napi::Env env, Napi::Value value, const char* field, double least,
+                             double most) {
   const double got = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
   if (got >= least && got <= most) return got;
   throwBadArgument(env, field, "is not a number in its range");
   return std::nullopt;
 }
 
-std::optional<std::uint64_t> whole(Napi::Env env, Napi::Value value, const char* field, std::uint64_t most) {
+std::optional<std::uint64_t> whole(Napi::Env env, Napi::Value value, const char* field,
+                                   std::uint64_t most) {
   const double got = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (got >= 0 && got <= kMaxSafe && got == std::floor(got) && got <= static_cast<double>(most)) {
     return static_cast<std::uint64_t>(got);
@@ -88,7 +90,8 @@ std::optional<Position> position(Napi::Env env, Napi::Value value) {
   return p;
 }
 
-std::optional<std::span<std::byte>> Slab::range(Napi::Env env, Napi::Value offset, Napi::Value length) const {
+std::optional<std::span<std::byte>> Slab::range(Napi::Env env, Napi::Value offset,
+                                                Napi::Value length) const {
   const auto from = whole(env, offset, "slabOffset", lengthBytes);
   if (!from) return std::nullopt;
   const auto size = whole(env, length, "length", lengthBytes - *from);

@@ -9,23 +9,31 @@ Napi::Error typed(Napi::Env env, const Error& error) {
   using nabu::binding::typedError;
   switch (error.failure) {
     case Failure::kBadArgument:
-      return typedError(env, "INVALID_ARGUMENT", {{"field", error.subject}, {"reason", error.reason}});
+      return typedError(env, "INVALID_ARGUMENT",
+                        {{"field", error.subject}, {"reason", error.reason}});
     case Failure::kWrongState:
-      return typedError(env, "FAILED_PRECONDITION", {{"operation", error.subject}, {"reason", error.reason}});
+      return typedError(env, "FAILED_PRECONDITION",
+                        {{"operation", error.subject}, {"reason", error.reason}});
     case Failure::kInvalidImage:
       return typedError(env, "LOG_IMAGE_INVALID", {{"reason", error.reason}});
     case Failure::kUnknownFormat:
       return typedError(env, "FORMAT_UNKNOWN",
                         {{"what", error.subject}, {"found", error.reason}, {"supported", "1"}});
     case Failure::kNoRoom:
-      return typedError(env, "RESOURCE_EXHAUSTED", {{"resource", error.subject}, {"reason", error.reason}});
+      return typedError(env, "RESOURCE_EXHAUSTED",
+                        {{"resource", error.subject}, {"reason", error.reason}});
     case Failure::kLost:
       return typedError(env, "VOLUME_IO",
-                        {{"operation", "reading a " + error.subject}, {"volumeId", ""}, {"reason", error.reason}});
+                        {{"operation", "reading a " + error.subject},
+                         {"volumeId", ""},
+                         {"reason", error.reason}});
     case Failure::kClosed:
-      return typedError(env, "ABORTED", {{"operation", "a call into the " + error.subject}, {"reason", error.reason}});
+      return typedError(
+          env, "ABORTED",
+          {{"operation", "a call into the " + error.subject}, {"reason", error.reason}});
     case Failure::kSystem:
-      return typedError(env, "COMMAND_FAILED", {{"command", error.subject}, {"reason", error.reason}});
+      return typedError(env, "COMMAND_FAILED",
+                        {{"command", error.subject}, {"reason", error.reason}});
   }
   return typedError(env, "INVALID_ARGUMENT", {{"field", error.subject}, {"reason", error.reason}});
 }

@@ -11,7 +11,8 @@ struct AddonState {
   Napi::FunctionReference makeError;
 };
 
-/** The JavaScript error for `error`. `closed` is what calls into a closed volume give; promises of it reject with ABORTED. */
+/** The JavaScript error for `error`. `closed` is what calls into a closed volume give; promises of
+ * it reject with ABORTED. */
 Napi::Value toJsError(Napi::Env env, const Error& error);
 void throwError(Napi::Env env, const Error& error);
 void throwBadArgument(Napi::Env env, const char* field, const char* reason);

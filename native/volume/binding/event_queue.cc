@@ -32,8 +32,9 @@ void EventQueue::fetch(std::span<const FetchWanted> fetches) {
   std::vector<Row> rows;
   rows.reserve(fetches.size());
   for (const FetchWanted& f : fetches) {
-    rows.push_back({2, static_cast<double>(f.id), static_cast<double>(f.sequence), static_cast<double>(f.block),
-                    static_cast<double>(f.count), f.prefetch ? 1.0 : 0.0});
+    rows.push_back({2, static_cast<double>(f.id), static_cast<double>(f.sequence),
+                    static_cast<double>(f.block), static_cast<double>(f.count),
+                    f.prefetch ? 1.0 : 0.0});
   }
   push(rows);
 }
@@ -76,7 +77,8 @@ void EventQueue::deliver(Napi::Env env, Napi::Function handler) {
     Napi::Float64Array array = array_.Value();
     std::memcpy(array.Data(), rows.data() + at, n * sizeof(Row));
     handler.Call({array, Napi::Number::New(env, static_cast<double>(n))});
-    if (env.IsExceptionPending()) return;  // becomes an uncaught exception: the handler must not throw
+    if (env.IsExceptionPending())
+      return;  // becomes an uncaught exception: the handler must not throw
   }
 }
 

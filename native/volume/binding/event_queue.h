@@ -11,15 +11,16 @@
 
 namespace nabu::volume::binding {
 
-// Carries what native threads have to say to the JavaScript thread: events as rows of doubles, and direct
-// requests that were answered. One thread-safe function, woken once per batch.
+// Carries what native threads have to say to the JavaScript thread: events as rows of doubles, and
+// direct requests that were answered. One thread-safe function, woken once per batch.
 class EventQueue final : public VolumeEvents {
  public:
   static constexpr std::size_t kFields = 6;
   using Row = std::array<double, kFields>;
   using Task = std::function<void(Napi::Env)>;
 
-  /** handler(Float64Array, rows) is called on the JavaScript thread, never from inside a call of ours. */
+  /** handler(Float64Array, rows) is called on the JavaScript thread, never from inside a call of
+   * ours. */
   EventQueue(Napi::Env env, Napi::Function handler);
 
   void sealWanted(SealReason reason, std::uint64_t pendingBytes) override;
@@ -28,7 +29,8 @@ class EventQueue final : public VolumeEvents {
   void frontendClosed(int error);
   /** Runs the task on the JavaScript thread. */
   void post(Task task);
-  /** Nothing is delivered afterwards; what was posted still runs, once, from here. JavaScript thread. */
+  /** Nothing is delivered afterwards; what was posted still runs, once, from here. JavaScript
+   * thread. */
   void close(Napi::Env env);
 
  private:

@@ -35,8 +35,9 @@ KeeperConnection::KeeperConnection(const Napi::CallbackInfo& info)
   socket_ = socket.value();
   onMessage_ = Napi::Persistent(info[1].As<Napi::Function>());
   onClosed_ = Napi::Persistent(info[2].As<Napi::Function>());
-  wakeup_ = Napi::ThreadSafeFunction::New(
-      env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}), "nabu keeper connection", 0, 1);
+  wakeup_ =
+      Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
+                                    "nabu keeper connection", 0, 1);
   open_ = true;
   Ref();  // until closed: the thread points here
   reader_ = std::thread([this] { read(); });
@@ -54,16 +55,18 @@ void KeeperConnection::read() {
     int error = 0;
     auto message = keeper::receiveMessage(socket_, error);
     auto* carried = message ? new keeper::Message(std::move(*message)) : nullptr;
-    const auto status = wakeup_.BlockingCall(carried, [this, error](Napi::Env env, Napi::Function, keeper::Message* m) {
-      const std::unique_ptr<keeper::Message> owned(m);
-      const bool wanted = env != nullptr && open_;
-      if (wanted && m != nullptr) return deliver(env, m);
-      if (m != nullptr) {
-        for (const int fd : m->fds) ::close(fd);
-      } else if (wanted) {
-        onClosed_.Call({Napi::String::New(env, error == 0 ? "the keeper hung up" : std::strerror(error))});
-      }
-    });
+    const auto status = wakeup_.BlockingCall(
+        carried, [this, error](Napi::Env env, Napi::Function, keeper::Message* m) {
+          const std::unique_ptr<keeper::Message> owned(m);
+          const bool wanted = env != nullptr && open_;
+          if (wanted && m != nullptr) return deliver(env, m);
+          if (m != nullptr) {
+            for (const int fd : m->fds) ::close(fd);
+          } else if (wanted) {
+            onClosed_.Call(
+                {Napi::String::New(env, error == 0 ? "the keeper hung up" : std::strerror(error))});
+          }
+        });
     if (carried == nullptr) break;
     if (status != napi_ok) {
       for (const int fd : carried->fds) ::close(fd);
@@ -88,7 +91,8 @@ Napi::Value KeeperConnection::send(const Napi::CallbackInfo& info) {
     throwError(env, {Failure::kWrongState, "a message to the keeper", "the connection is closed"});
   } else if (!info[0].IsString()) {
     throwBadArgument(env, "json", "is not a string");
-  } else if (const int error = keeper::sendMessage(socket_, info[0].As<Napi::String>().Utf8Value(), {})) {
+  } else if (const int error =
+                 keeper::sendMessage(socket_, info[0].As<Napi::String>().Utf8Value(), {})) {
     throwError(env, {Failure::kSystem, "a message to the keeper", std::strerror(error)});
   }
   return env.Undefined();
@@ -102,7 +106,9 @@ Napi::Value KeeperConnection::close(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-void KeeperConnection::onEnvironmentEnd(void* self) { static_cast<KeeperConnection*>(self)->shutDown(); }
+void KeeperConnection::onEnvironmentEnd(void* self) {
+  static_cast<KeeperConnection*>(self)->shutDown();
+}
 
 void KeeperConnection::shutDown() {
   if (!open_) return;

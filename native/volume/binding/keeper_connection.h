@@ -8,8 +8,8 @@
 
 namespace nabu::volume::binding {
 
-// engine/volume/native.ts RawKeeperConnection: Node has no sequenced-packet sockets and cannot receive
-// descriptors. One thread reads; messages arrive on the JavaScript thread.
+// engine/volume/native.ts RawKeeperConnection: Node has no sequenced-packet sockets and cannot
+// receive descriptors. One thread reads; messages arrive on the JavaScript thread.
 class KeeperConnection : public Napi::ObjectWrap<KeeperConnection> {
  public:
   static Napi::Function define(Napi::Env env);

@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint64_t kMaxCacheBytes = std::uint64_t{1} << 40;
 constexpr std::uint64_t kMaxTimeoutMs = std::uint64_t{1} << 31;
 
-Napi::Value settled(Napi::Env env, const std::shared_ptr<Napi::Promise::Deferred>& deferred, const Error& error) {
+Napi::Value settled(Napi::Env env, const std::shared_ptr<Napi::Promise::Deferred>& deferred,
+                    const Error& error) {
   deferred->Reject(toJsError(env, error));
   return deferred->Promise();
 }
@@ -40,7 +41,8 @@ class VolumeObject::DirectRequest : public Request {
 // Answers come from any thread; promises are settled on the JavaScript thread.
 class VolumeObject::DirectSink : public RequestSink {
  public:
-  DirectSink(EventQueue& events, std::string volumeId) : events_(events), volumeId_(std::move(volumeId)) {}
+  DirectSink(EventQueue& events, std::string volumeId)
+      : events_(events), volumeId_(std::move(volumeId)) {}
   ~DirectSink() override {
     for (DirectRequest* request : open_) delete request;
   }
@@ -162,8 +164,9 @@ VolumeObject::VolumeObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Vo
       return;
     }
     EventQueue* events = events_.get();
-    auto frontend = fuse::FuseFrontend::create(*volume.value(), static_cast<int>(*fuseFd), static_cast<int>(*threads),
-                                               [events](int error) { events->frontendClosed(error); });
+    auto frontend = fuse::FuseFrontend::create(
+        *volume.value(), static_cast<int>(*fuseFd), static_cast<int>(*threads),
+        [events](int error) { events->frontendClosed(error); });
     if (!frontend.ok()) {
       events_->close(env);
       throwError(env, frontend.error());
@@ -284,9 +287,9 @@ Napi::Value VolumeObject::start(Info info) {
 
 // ---- Images
 
-Napi::Value VolumeObject::image(
-    Info info, const char* operation,
-    Result<std::optional<Sealed>> (Volume::*build)(std::span<std::byte>, const Position&)) {
+Napi::Value VolumeObject::image(Info info, const char* operation,
+                                Result<std::optional<Sealed>> (Volume::*build)(std::span<std::byte>,
+                                                                               const Position&)) {
   const Napi::Env env = info.Env();
   if (!open(env, operation)) return env.Undefined();
   const auto range = slab_.range(env, info[0], info[1]);
@@ -303,7 +306,9 @@ Napi::Value VolumeObject::image(
 }
 
 Napi::Value VolumeObject::seal(Info info) { return image(info, "seal", &Volume::seal); }
-Napi::Value VolumeObject::cleanImage(Info info) { return image(info, "cleanImage", &Volume::cleanImage); }
+Napi::Value VolumeObject::cleanImage(Info info) {
+  return image(info, "cleanImage", &Volume::cleanImage);
+}
 
 Napi::Value VolumeObject::commit(Info info) {
   const Napi::Env env = info.Env();
@@ -335,7 +340,8 @@ Napi::Value VolumeObject::fetched(Info info) {
   const FetchOutcome outcome = status == "ok"     ? FetchOutcome::kOk
                                : status == "lost" ? FetchOutcome::kLost
                                                   : FetchOutcome::kRetry;
-  if (Status done = volume_->fetched(*id, bytes, room, outcome); !done.ok()) throwError(env, done.error());
+  if (Status done = volume_->fetched(*id, bytes, room, outcome); !done.ok())
+    throwError(env, done.error());
   return env.Undefined();
 }
 
@@ -468,38 +474,39 @@ Napi::Value VolumeObject::stats(Info info) {
   const VolumeStats s = volume_->stats();
   VolumeCounters& c = volume_->counters();
   Napi::Object o = Napi::Object::New(env);
-  const std::pair<const char*, std::uint64_t> numbers[] = {{"sizeBytes", s.sizeBytes},
-                                                           {"reads", c.reads},
-                                                           {"writes", c.writes},
-                                                           {"flushes", c.flushes},
-                                                           {"trims", c.trims},
-                                                           {"readBytes", c.readBytes},
-                                                           {"writtenBytes", c.writtenBytes},
-                                                           {"ringBlocks", c.ringBlocks},
-                                                           {"cacheBlocks", c.cacheBlocks},
-                                                           {"holeBlocks", c.holeBlocks},
-                                                           {"missBlocks", c.missBlocks},
-                                                           {"prefetchedBlocks", c.prefetchedBlocks},
-                                                           {"fetchesInFlight", s.fetchesInFlight},
-                                                           {"waitingReads", s.waitingReads},
-                                                           {"waitingWrites", s.waitingWrites},
-                                                           {"waitingFlushes", s.waitingFlushes},
-                                                           {"oldestWaitMs", s.oldestWaitMs},
-                                                           {"timedOut", c.timedOut},
-                                                           {"ioErrors", c.ioErrors},
-                                                           {"resent", c.resent},
-                                                           {"resentDone", c.resentDone},
-                                                           {"ringBytes", s.ringBytes},
-                                                           {"ringUsedBytes", s.ringUsedBytes},
-                                                           {"unsealedBytes", s.unsealedBytes},
-                                                           {"imagesInFlight", s.imagesInFlight},
-                                                           {"mapPages", s.mapPages},
-                                                           {"dirtyPages", s.dirtyPages},
-                                                           {"cacheCapacityBlocks", s.cacheCapacityBlocks},
-                                                           {"cacheUsedBlocks", s.cacheUsedBlocks},
-                                                           {"liveBlocks", s.liveBlocks},
-                                                           {"totalBlocks", s.totalBlocks},
-                                                           {"knownSequences", s.knownSequences}};
+  const std::pair<const char*, std::uint64_t> numbers[] = {
+      {"sizeBytes", s.sizeBytes},
+      {"reads", c.reads},
+      {"writes", c.writes},
+      {"flushes", c.flushes},
+      {"trims", c.trims},
+      {"readBytes", c.readBytes},
+      {"writtenBytes", c.writtenBytes},
+      {"ringBlocks", c.ringBlocks},
+      {"cacheBlocks", c.cacheBlocks},
+      {"holeBlocks", c.holeBlocks},
+      {"missBlocks", c.missBlocks},
+      {"prefetchedBlocks", c.prefetchedBlocks},
+      {"fetchesInFlight", s.fetchesInFlight},
+      {"waitingReads", s.waitingReads},
+      {"waitingWrites", s.waitingWrites},
+      {"waitingFlushes", s.waitingFlushes},
+      {"oldestWaitMs", s.oldestWaitMs},
+      {"timedOut", c.timedOut},
+      {"ioErrors", c.ioErrors},
+      {"resent", c.resent},
+      {"resentDone", c.resentDone},
+      {"ringBytes", s.ringBytes},
+      {"ringUsedBytes", s.ringUsedBytes},
+      {"unsealedBytes", s.unsealedBytes},
+      {"imagesInFlight", s.imagesInFlight},
+      {"mapPages", s.mapPages},
+      {"dirtyPages", s.dirtyPages},
+      {"cacheCapacityBlocks", s.cacheCapacityBlocks},
+      {"cacheUsedBlocks", s.cacheUsedBlocks},
+      {"liveBlocks", s.liveBlocks},
+      {"totalBlocks", s.totalBlocks},
+      {"knownSequences", s.knownSequences}};
   for (const auto& [name, value] : numbers) o.Set(name, static_cast<double>(value));
   o.Set("committedSequence", toBigInt(env, s.committedSequence));
   o.Set("appliedSequence", toBigInt(env, s.appliedSequence));
@@ -514,8 +521,9 @@ Napi::Value VolumeObject::direct(Info info, RequestOp op) {
   const Napi::Env env = info.Env();
   if (!open(env, "a direct request")) return env.Undefined();
   if (!started_ || frontend_) {
-    throwError(env, {Failure::kWrongState, "a direct request",
-                     frontend_ ? "the volume is served through FUSE" : "the volume is not started"});
+    throwError(env,
+               {Failure::kWrongState, "a direct request",
+                frontend_ ? "the volume is served through FUSE" : "the volume is not started"});
     return env.Undefined();
   }
   Request plan;
@@ -527,8 +535,10 @@ Napi::Value VolumeObject::direct(Info info, RequestOp op) {
     const auto length = whole(env, info[1], "length", size - *offset);
     if (!length) return env.Undefined();
     const std::uint64_t most = op == RequestOp::kTrim ? size : kMaxRequestBlocks * kBlockBytes;
-    if (*offset % kBlockBytes != 0 || *length % kBlockBytes != 0 || *length == 0 || *length > most) {
-      throwBadArgument(env, "length", "and offset must be multiples of 4096, reads and writes at most 1 MiB");
+    if (*offset % kBlockBytes != 0 || *length % kBlockBytes != 0 || *length == 0 ||
+        *length > most) {
+      throwBadArgument(env, "length",
+                       "and offset must be multiples of 4096, reads and writes at most 1 MiB");
       return env.Undefined();
     }
     plan.block = *offset / kBlockBytes;

@@ -11,7 +11,8 @@
 
 namespace nabu::volume::binding {
 
-// engine/volume/native.ts NativeVolume. Every method runs on the JavaScript thread, the core's owner.
+// engine/volume/native.ts NativeVolume. Every method runs on the JavaScript thread, the core's
+// owner.
 class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -49,7 +50,8 @@ class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
   /** False and an error pending when the volume is closed. */
   bool open(Napi::Env env, const char* operation);
   Napi::Value image(Info info, const char* operation,
-                    Result<std::optional<Sealed>> (Volume::*build)(std::span<std::byte>, const Position&));
+                    Result<std::optional<Sealed>> (Volume::*build)(std::span<std::byte>,
+                                                                   const Position&));
   Napi::Value direct(Info info, RequestOp op);
   static void onEnvironmentEnd(void* self);
   void shutDown();

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 
-// What Debian 12's <linux/fuse.h> (protocol 7.38) lacks of the kernel ABI (include/uapi/linux/fuse.h, 7.40).
+// What Debian 12's <linux/fuse.h> (protocol 7.38) lacks of the kernel ABI
+// (include/uapi/linux/fuse.h, 7.40).
 namespace nabu::volume::fuse {
 
-inline constexpr std::int32_t kNotifyResend = 7;                    // FUSE_NOTIFY_RESEND
-inline constexpr std::uint64_t kHasResend = std::uint64_t{1} << 39;  // FUSE_HAS_RESEND, with FUSE_INIT_EXT
+inline constexpr std::int32_t kNotifyResend = 7;  // FUSE_NOTIFY_RESEND
+inline constexpr std::uint64_t kHasResend = std::uint64_t{1}
+                                            << 39;  // FUSE_HAS_RESEND, with FUSE_INIT_EXT
 inline constexpr std::uint64_t kUniqueResend = std::uint64_t{1} << 63;
 inline constexpr std::uint32_t kOpenParallelDirectWrites = 1U << 6;  // FOPEN_PARALLEL_DIRECT_WRITES
 

@@ -51,9 +51,12 @@ Result<std::unique_ptr<FuseFrontend>> FuseFrontend::create(Volume& volume, int f
     return Error{Failure::kBadArgument, "threads", "must be from 1 to 15"};
   }
   const int fd = fcntl(fuseFd, F_DUPFD_CLOEXEC, 3);
-  if (fd < 0) return Error{Failure::kSystem, "duplicating the FUSE descriptor", std::strerror(errno)};
-  std::unique_ptr<FuseFrontend> frontend(new FuseFrontend(volume, fd, threads, std::move(onClosed)));
-  frontend->slots_ = RequestSlots::create(kLargeSlots + static_cast<std::size_t>(threads), kSmallSlots);
+  if (fd < 0)
+    return Error{Failure::kSystem, "duplicating the FUSE descriptor", std::strerror(errno)};
+  std::unique_ptr<FuseFrontend> frontend(
+      new FuseFrontend(volume, fd, threads, std::move(onClosed)));
+  frontend->slots_ =
+      RequestSlots::create(kLargeSlots + static_cast<std::size_t>(threads), kSmallSlots);
   if (frontend->slots_ == nullptr) {
     return Error{Failure::kNoRoom, "memory", "the request buffers cannot be mapped"};
   }
@@ -83,7 +86,8 @@ Status FuseFrontend::start() {
 void FuseFrontend::stop() {
   if (stopping_.exchange(true)) return;
   if (slots_) slots_->stop();
-  // The signal may come between a thread's look at stopping_ and its read: again until they are gone.
+  // The signal may come between a thread's look at stopping_ and its read: again until they are
+  // gone.
   while (running_.load() > 0) {
     for (auto& thread : threads_) pthread_kill(thread.native_handle(), wakeSignal());
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -95,9 +99,7 @@ void FuseFrontend::stop() {
 }
 
 void FuseFrontend::wakeExpiry() {
-  {
-    const std::lock_guard lock(expiryMutex_);
-  }
+  { const std::lock_guard lock(expiryMutex_); }
   expiryWake_.notify_all();
 }
 
@@ -171,7 +173,8 @@ void FuseFrontend::doRead(Slot& slot, const fuse_in_header& head, int reader) {
     return reply(head.unique, EINVAL, nullptr, 0);
   }
   const std::uint64_t size = volume_.sizeBytes();
-  const std::uint64_t bytes = in.offset >= size ? 0 : std::min<std::uint64_t>(in.size, size - in.offset);
+  const std::uint64_t bytes =
+      in.offset >= size ? 0 : std::min<std::uint64_t>(in.size, size - in.offset);
   if (bytes == 0) return reply(head.unique, 0, nullptr, 0);
   const std::uint64_t block = in.offset / kBlockBytes;
   const auto count = static_cast<std::uint32_t>(bytes / kBlockBytes);
@@ -192,11 +195,13 @@ void FuseFrontend::doRead(Slot& slot, const fuse_in_header& head, int reader) {
   volume_.read(*parked, reader);
 }
 
-Slot* FuseFrontend::doWrite(Slot* slot, const fuse_in_header& head, std::size_t length, bool resent) {
+Slot* FuseFrontend::doWrite(Slot* slot, const fuse_in_header& head, std::size_t length,
+                            bool resent) {
   const auto in = bodyOf<fuse_write_in>(*slot);
   const std::uint64_t size = volume_.sizeBytes();
   int error = 0;
-  if (head.nodeid != kBlockNode || length != kWriteHeadBytes + in.size || in.size > kMaxWriteBytes) {
+  if (head.nodeid != kBlockNode || length != kWriteHeadBytes + in.size ||
+      in.size > kMaxWriteBytes) {
     error = EIO;
   } else if (in.offset % kBlockBytes != 0 || in.size % kBlockBytes != 0 || in.size == 0) {
     error = EINVAL;
@@ -240,7 +245,8 @@ void FuseFrontend::doFlush(const fuse_in_header& head) {
 void FuseFrontend::doFallocate(Slot& slot, const fuse_in_header& head, bool resent) {
   const auto in = bodyOf<fuse_fallocate_in>(slot);
   const bool punch = in.mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
-  const bool zero = (in.mode & ~static_cast<std::uint32_t>(FALLOC_FL_KEEP_SIZE)) == FALLOC_FL_ZERO_RANGE;
+  const bool zero =
+      (in.mode & ~static_cast<std::uint32_t>(FALLOC_FL_KEEP_SIZE)) == FALLOC_FL_ZERO_RANGE;
   const std::uint64_t size = volume_.sizeBytes();
   if (head.nodeid != kBlockNode || !(punch || zero) || in.offset % kBlockBytes != 0 ||
       in.length % kBlockBytes != 0) {
@@ -339,16 +345,21 @@ void FuseFrontend::doOther(Slot&, const fuse_in_header& head) {
   }
 }
 
-void FuseFrontend::reply(std::uint64_t unique, int error, const void* body, std::size_t length) const {
+void FuseFrontend::reply(std::uint64_t unique, int error, const void* body,
+                         std::size_t length) const {
   if (error != 0) length = 0;
-  const fuse_out_header head{static_cast<std::uint32_t>(sizeof(fuse_out_header) + length), -error, unique};
-  const iovec parts[] = {{const_cast<fuse_out_header*>(&head), sizeof head}, {const_cast<void*>(body), length}};
-  // ENOENT: the request was withdrawn. Anything else means that the connection is gone, which read() tells.
+  const fuse_out_header head{static_cast<std::uint32_t>(sizeof(fuse_out_header) + length), -error,
+                             unique};
+  const iovec parts[] = {{const_cast<fuse_out_header*>(&head), sizeof head},
+                         {const_cast<void*>(body), length}};
+  // ENOENT: the request was withdrawn. Anything else means that the connection is gone, which
+  // read() tells.
   (void)!writev(fd_, parts, length == 0 ? 1 : 2);
 }
 
 void FuseFrontend::replyInPlace(Slot& slot, std::size_t length) const {
-  const fuse_out_header head{static_cast<std::uint32_t>(sizeof(fuse_out_header) + length), 0, slot.fuseUnique};
+  const fuse_out_header head{static_cast<std::uint32_t>(sizeof(fuse_out_header) + length), 0,
+                             slot.fuseUnique};
   std::memcpy(slot.replyAt(), &head, sizeof head);
   (void)!write(fd_, slot.replyAt(), sizeof head + length);
 }

@@ -13,8 +13,9 @@
 
 namespace nabu::volume::fuse {
 
-// Serves one file, `block`, of a FUSE mount whose INIT has been answered by the keeper: the loop device's
-// backing file. Some threads read /dev/fuse; what cannot be answered at once is parked in the core.
+// Serves one file, `block`, of a FUSE mount whose INIT has been answered by the keeper: the loop
+// device's backing file. Some threads read /dev/fuse; what cannot be answered at once is parked in
+// the core.
 class FuseFrontend final : public RequestSink {
  public:
   /** onClosed(errno): the kernel has ended the connection; called once, from one of the threads. */
@@ -36,7 +37,8 @@ class FuseFrontend final : public RequestSink {
   FuseFrontend(Volume& volume, int fd, int threads, std::function<void(int)> onClosed);
   void serve(int reader);
   void expire();
-  /** Deals with what lies in the slot; the slot that the thread goes on with (another one when this was parked). */
+  /** Deals with what lies in the slot; the slot that the thread goes on with (another one when this
+   * was parked). */
   Slot* dispatch(Slot* slot, std::size_t length, int reader);
   Slot* doWrite(Slot* slot, const fuse_in_header& head, std::size_t length, bool resent);
   void doRead(Slot& slot, const fuse_in_header& head, int reader);

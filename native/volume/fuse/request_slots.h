@@ -12,8 +12,8 @@
 
 namespace nabu::volume::fuse {
 
-// A request and the memory it lives in. What the kernel gives is read so that the data of a write begins
-// at a page; the reply of a read lies in the same place with its header right before it.
+// A request and the memory it lives in. What the kernel gives is read so that the data of a write
+// begins at a page; the reply of a read lies in the same place with its header right before it.
 struct Slot : Request {
   static constexpr std::size_t kDataAt = 4096;
 
@@ -27,8 +27,8 @@ struct Slot : Request {
   std::byte* replyAt() const { return memory + kDataAt - sizeof(fuse_out_header); }
 };
 
-// A fixed number of slots in locked memory. When large ones run out the thread that wants one waits: the
-// kernel keeps what nobody reads.
+// A fixed number of slots in locked memory. When large ones run out the thread that wants one
+// waits: the kernel keeps what nobody reads.
 class RequestSlots {
  public:
   static constexpr std::uint32_t kSmallBytes = 32 << 10;

@@ -29,7 +29,9 @@ constexpr std::chrono::seconds kTermLimit{10};
 
 using Json = nlohmann::json;
 
-Error refuse(std::string reason) { return {Failure::kWrongState, "the request", std::move(reason)}; }
+Error refuse(std::string reason) {
+  return {Failure::kWrongState, "the request", std::move(reason)};
+}
 
 std::string textOf(const Error& error) {
   return error.failure == Failure::kWrongState && error.subject == "the request"
@@ -66,10 +68,13 @@ bool parseId(const std::string& hex, VolumeId& id) {
 
 }  // namespace
 
-Keeper::Keeper(KeeperOptions options) : options_(std::move(options)), server_(options_.serverCommand) {}
+Keeper::Keeper(KeeperOptions options)
+    : options_(std::move(options)), server_(options_.serverCommand) {}
 Keeper::~Keeper() = default;
 
-void Keeper::log(const std::string& text) const { std::fprintf(stderr, "nabu-keeper: %s\n", text.c_str()); }
+void Keeper::log(const std::string& text) const {
+  std::fprintf(stderr, "nabu-keeper: %s\n", text.c_str());
+}
 
 Status Keeper::prepare() {
   if (Status limits = checkFuseLimits(); !limits.ok()) return limits;
@@ -77,14 +82,17 @@ Status Keeper::prepare() {
     return Error{Failure::kSystem, "making " + options_.stateFolder, std::strerror(errno)};
   }
   // Absolute, because the kernel names backing files so.
-  std::unique_ptr<char, decltype(&std::free)> real(realpath(options_.stateFolder.c_str(), nullptr), std::free);
+  std::unique_ptr<char, decltype(&std::free)> real(realpath(options_.stateFolder.c_str(), nullptr),
+                                                   std::free);
   if (real) options_.stateFolder = real.get();
   auto before = readState(options_.stateFolder);
   if (!before.ok()) return before.error();
   if (!before.value().volumes.empty()) {
     return Error{Failure::kWrongState, "starting in " + options_.stateFolder,
-                 "an earlier keeper died with volumes attached; their unflushed data died with it. After a look at "
-                 "them, nabu-keeper --cleanup " + options_.stateFolder + " takes their mounts and devices away"};
+                 "an earlier keeper died with volumes attached; their unflushed data died with it. "
+                 "After a look at "
+                 "them, nabu-keeper --cleanup " +
+                     options_.stateFolder + " takes their mounts and devices away"};
   }
   auto listener = listenAt(options_.socketPath);
   if (!listener.ok()) return listener.error();
@@ -122,7 +130,8 @@ int Keeper::run() {
 }
 
 void Keeper::serveOnce() {
-  std::vector<pollfd> fds{{listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {wakeup_.get(), POLLIN, 0}};
+  std::vector<pollfd> fds{
+      {listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {wakeup_.get(), POLLIN, 0}};
   fds.push_back({server_.pidfd(), POLLIN, 0});  // -1 is ignored by poll
   for (const auto& [fd, owned] : connections_) fds.push_back({fd, POLLIN, 0});
   const auto now = std::chrono::steady_clock::now();
@@ -225,7 +234,8 @@ Result<Keeper::Answer> Keeper::dispatch(int connection, const Json& request, boo
   }
   if (op == "LIST") {
     Json list = Json::array();
-    for (const auto& [id, volume] : volumes_) list.push_back({{"volumeId", id}, {"device", volume.loop.path}});
+    for (const auto& [id, volume] : volumes_)
+      list.push_back({{"volumeId", id}, {"device", volume.loop.path}});
     return Answer{{{"volumes", list}}, {}};
   }
   if (op == "SHUTDOWN") return shutdown(flagIn(request, "force"));
@@ -242,7 +252,8 @@ Result<Keeper::Answer> Keeper::dispatch(int connection, const Json& request, boo
     volume.meta = request["meta"];
     return Answer{Json::object(), {}};
   }
-  if (op != "ATTACH_LOOP" && op != "RESIZE_LOOP" && op != "REMOVE") return refuse("the operation is unknown");
+  if (op != "ATTACH_LOOP" && op != "RESIZE_LOOP" && op != "REMOVE")
+    return refuse("the operation is unknown");
   if (volume.busy) return refuse("another operation on volume " + id + " is under way");
   if (op == "ATTACH_LOOP" && volume.loop.fd) return Answer{{{"device", volume.loop.path}}, {}};
   if (op == "RESIZE_LOOP" && !volume.loop.fd) return refuse("volume " + id + " has no loop device");
@@ -288,8 +299,10 @@ Result<Keeper::Answer> Keeper::add(const Json& request) {
   return describe(placed->second, true);
 }
 
-// What waits for the server, which may be dead at the moment, must not keep the keeper from starting it.
-Result<Keeper::Answer> Keeper::inThread(int connection, const Json& request, const std::string& id, Volume& volume) {
+// What waits for the server, which may be dead at the moment, must not keep the keeper from
+// starting it.
+Result<Keeper::Answer> Keeper::inThread(int connection, const Json& request, const std::string& id,
+                                        Volume& volume) {
   struct Work {
     Result<Answer> result = Answer{};
     LoopDevice loop;
@@ -348,7 +361,8 @@ Result<Keeper::Answer> Keeper::inThread(int connection, const Json& request, con
         saveState();
         // The descriptor's number may be another client's by now.
         const auto asker = connections_.find(connection);
-        if (asker != connections_.end() && asker->second.serial == serial) reply(connection, requestId, work->result);
+        if (asker != connections_.end() && asker->second.serial == serial)
+          reply(connection, requestId, work->result);
       });
     }
     const std::uint64_t one = 1;
@@ -359,7 +373,9 @@ Result<Keeper::Answer> Keeper::inThread(int connection, const Json& request, con
 
 Result<Keeper::Answer> Keeper::shutdown(bool force) {
   if (!volumes_.empty() && !force) {
-    return refuse(std::to_string(volumes_.size()) + " volumes are attached; remove them first, or force it and lose what is not flushed");
+    return refuse(
+        std::to_string(volumes_.size()) +
+        " volumes are attached; remove them first, or force it and lose what is not flushed");
   }
   for (auto& [id, volume] : volumes_) {
     const std::string backing = volume.mountPath + "/block";
@@ -376,8 +392,10 @@ Result<Keeper::Answer> Keeper::shutdown(bool force) {
 void Keeper::saveState() {
   KeptState state;
   state.pid = getpid();
-  for (const auto& [id, volume] : volumes_) state.volumes.push_back({id, volume.mountPath, volume.loop.number});
-  if (Status written = writeState(options_.stateFolder, state); !written.ok()) log(textOf(written.error()));
+  for (const auto& [id, volume] : volumes_)
+    state.volumes.push_back({id, volume.mountPath, volume.loop.number});
+  if (Status written = writeState(options_.stateFolder, state); !written.ok())
+    log(textOf(written.error()));
 }
 
 }  // namespace nabu::volume::keeper

@@ -22,10 +22,11 @@ struct KeeperOptions {
   std::vector<std::string> serverCommand;
 };
 
-// Keeps, for every volume of a slot, what must outlive its server: the FUSE connection, the memfd with the
-// write ring and the loop device. Does nothing else, so that it has no reason to die.
+// Keeps, for every volume of a slot, what must outlive its server: the FUSE connection, the memfd
+// with the write ring and the loop device. Does nothing else, so that it has no reason to die.
 //
-// Messages, each {"id", "op", ...} answered by {"id", "ok": true, ...} or {"id", "ok": false, "reason"}:
+// Messages, each {"id", "op", ...} answered by {"id", "ok": true, ...} or {"id", "ok": false,
+// "reason"}:
 //   PING                                        pid, serverPid, serverStarts, ioFlusher, volumes
 //   ADD volumeId sizeBytes ringBytes meta       mountPath, created; descriptors: fuse, ring
 //   GET volumeId                                the same and meta, device
@@ -68,7 +69,8 @@ class Keeper {
   Result<Answer> dispatch(int connection, const Json& request, bool& later);
   Result<Answer> add(const Json& request);
   Result<Answer> describe(const Volume& volume, bool created) const;
-  Result<Answer> inThread(int connection, const Json& request, const std::string& id, Volume& volume);
+  Result<Answer> inThread(int connection, const Json& request, const std::string& id,
+                          Volume& volume);
   Result<Answer> shutdown(bool force);
   void reply(int connection, const Json& id, const Result<Answer>& result);
   void saveState();

@@ -19,7 +19,8 @@ namespace {
 
 constexpr int kLoopMajor = 7;
 constexpr int kAttempts = 64;  // others take free numbers too
-// Of the system's dirty memory limit, per device: what is dirty for us can only be cleaned through us.
+// Of the system's dirty memory limit, per device: what is dirty for us can only be cleaned through
+// us.
 constexpr int kMaxDirtyPercent = 10;
 constexpr auto kDetachLimit = std::chrono::seconds(10);
 
@@ -40,7 +41,8 @@ UniqueFd openLoop(int number, int flags) {
 }
 
 void limitDirtyMemory(int number) {
-  // Absent in old kernels and read-only in containers: direct I/O and locked buffers carry the load there.
+  // Absent in old kernels and read-only in containers: direct I/O and locked buffers carry the load
+  // there.
   std::ofstream(sysfsOf(number) + "/bdi/strict_limit") << 1;
   std::ofstream(sysfsOf(number) + "/bdi/max_ratio") << kMaxDirtyPercent;
 }
@@ -69,15 +71,18 @@ Result<LoopDevice> attachLoop(const std::string& backingFile, bool readOnly) {
     config.fd = static_cast<__u32>(backing.get());
     config.block_size = kBlockBytes;
     config.info.lo_flags = LO_FLAGS_DIRECT_IO | (readOnly ? LO_FLAGS_READ_ONLY : 0);
-    std::strncpy(reinterpret_cast<char*>(config.info.lo_file_name), backingFile.c_str(), LO_NAME_SIZE - 1);
+    std::strncpy(reinterpret_cast<char*>(config.info.lo_file_name), backingFile.c_str(),
+                 LO_NAME_SIZE - 1);
     if (ioctl(device.fd.get(), LOOP_CONFIGURE, &config) != 0) {
       if (errno == EBUSY) continue;
       return system("LOOP_CONFIGURE of " + device.path);
     }
     loop_info64 info{};
-    if (ioctl(device.fd.get(), LOOP_GET_STATUS64, &info) != 0 || (info.lo_flags & LO_FLAGS_DIRECT_IO) == 0) {
+    if (ioctl(device.fd.get(), LOOP_GET_STATUS64, &info) != 0 ||
+        (info.lo_flags & LO_FLAGS_DIRECT_IO) == 0) {
       ioctl(device.fd.get(), LOOP_CLR_FD);
-      return Error{Failure::kSystem, "LOOP_CONFIGURE of " + device.path, "the kernel refuses direct I/O"};
+      return Error{Failure::kSystem, "LOOP_CONFIGURE of " + device.path,
+                   "the kernel refuses direct I/O"};
     }
     limitDirtyMemory(number);
     return device;
@@ -88,23 +93,28 @@ Result<LoopDevice> attachLoop(const std::string& backingFile, bool readOnly) {
 Status resizeLoop(const LoopDevice& device, const std::string& backingFile) {
   struct stat now {};
   if (stat(backingFile.c_str(), &now) != 0) return system("stat of " + backingFile);
-  if (ioctl(device.fd.get(), LOOP_SET_CAPACITY) != 0) return system("LOOP_SET_CAPACITY of " + device.path);
+  if (ioctl(device.fd.get(), LOOP_SET_CAPACITY) != 0)
+    return system("LOOP_SET_CAPACITY of " + device.path);
   return Done{};
 }
 
 Status detachLoop(LoopDevice device, const std::string& backingFile) {
   // O_EXCL is refused while a file system or the device mapper holds the device.
   if (UniqueFd claim = openLoop(device.number, O_RDONLY | O_EXCL); !claim) {
-    if (errno == EBUSY) return Error{Failure::kWrongState, "detaching " + device.path, "it is in use"};
+    if (errno == EBUSY)
+      return Error{Failure::kWrongState, "detaching " + device.path, "it is in use"};
   }
   fsync(device.fd.get());
-  if (ioctl(device.fd.get(), LOOP_CLR_FD) != 0 && errno != ENXIO) return system("LOOP_CLR_FD of " + device.path);
+  if (ioctl(device.fd.get(), LOOP_CLR_FD) != 0 && errno != ENXIO)
+    return system("LOOP_CLR_FD of " + device.path);
   device.fd.reset();
-  // The device lets go of the file at its last close, which may be another program's (udev looks at it).
+  // The device lets go of the file at its last close, which may be another program's (udev looks at
+  // it).
   const auto limit = std::chrono::steady_clock::now() + kDetachLimit;
   while (backingFileOf(device.number) == backingFile) {
     if (std::chrono::steady_clock::now() > limit) {
-      return Error{Failure::kWrongState, "detaching " + device.path, "another program keeps it open"};
+      return Error{Failure::kWrongState, "detaching " + device.path,
+                   "another program keeps it open"};
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
@@ -114,7 +124,8 @@ Status detachLoop(LoopDevice device, const std::string& backingFile) {
 Status abandonLoop(int number, const std::string& backingFile) {
   const auto backing = backingFileOf(number);
   // Given to something else since, or gone: not ours to touch.
-  if (!backing || (*backing != backingFile && *backing != backingFile + " (deleted)")) return Done{};
+  if (!backing || (*backing != backingFile && *backing != backingFile + " (deleted)"))
+    return Done{};
   const std::string device = std::to_string(kLoopMajor) + ":" + std::to_string(number);
   std::ifstream mounts("/proc/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
@@ -125,7 +136,8 @@ Status abandonLoop(int number, const std::string& backingFile) {
   }
   UniqueFd fd = openLoop(number, O_RDONLY);
   if (!fd) return system("opening " + pathOf(number));
-  if (ioctl(fd.get(), LOOP_CLR_FD) != 0 && errno != ENXIO) return system("LOOP_CLR_FD of " + pathOf(number));
+  if (ioctl(fd.get(), LOOP_CLR_FD) != 0 && errno != ENXIO)
+    return system("LOOP_CLR_FD of " + pathOf(number));
   return Done{};
 }
 

@@ -15,8 +15,8 @@ struct LoopDevice {
 };
 
 /**
- * Makes a loop device of the file: blocks of 4096 bytes, direct I/O, dirty memory of its users bounded. Blocks until
- * somebody serves the file. Linux LOOP_CONFIGURE (5.8).
+ * Makes a loop device of the file: blocks of 4096 bytes, direct I/O, dirty memory of its users
+ * bounded. Blocks until somebody serves the file. Linux LOOP_CONFIGURE (5.8).
  */
 Result<LoopDevice> attachLoop(const std::string& backingFile, bool readOnly);
 
@@ -29,7 +29,8 @@ Status detachLoop(LoopDevice device, const std::string& backingFile);
 /** The device's backing file as the kernel names it, or nothing. */
 std::optional<std::string> backingFileOf(int number);
 
-/** For cleaning up after a keeper that died: unmounts what is on the device, takes it away at the last close. */
+/** For cleaning up after a keeper that died: unmounts what is on the device, takes it away at the
+ * last close. */
 Status abandonLoop(int number, const std::string& backingFile);
 
 }  // namespace nabu::volume::keeper

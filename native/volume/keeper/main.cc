@@ -12,7 +12,8 @@ namespace {
 int usage() {
   std::fputs(
       "usage: nabu-keeper --socket PATH --state FOLDER --server COMMAND [ARGUMENT...]\n"
-      "       nabu-keeper --cleanup FOLDER    take away mounts and loop devices of a keeper that died\n",
+      "       nabu-keeper --cleanup FOLDER    take away mounts and loop devices of a keeper that "
+      "died\n",
       stderr);
   return 64;
 }
@@ -27,7 +28,8 @@ int main(int argc, char** argv) {
     if (flag == "--cleanup") {
       const auto done = nabu::volume::keeper::cleanUp(argv[i + 1]);
       if (done.ok()) return 0;
-      std::fprintf(stderr, "nabu-keeper: %s: %s\n", done.error().subject.c_str(), done.error().reason.c_str());
+      std::fprintf(stderr, "nabu-keeper: %s: %s\n", done.error().subject.c_str(),
+                   done.error().reason.c_str());
       return 1;
     }
     if (flag == "--server") {
@@ -42,7 +44,8 @@ int main(int argc, char** argv) {
       return usage();
     }
   }
-  if (options.socketPath.empty() || options.stateFolder.empty() || options.serverCommand.empty()) return usage();
+  if (options.socketPath.empty() || options.stateFolder.empty() || options.serverCommand.empty())
+    return usage();
   // A session of its own: it outlives whoever started it. Fails where it leads one already.
   (void)setsid();
   return nabu::volume::keeper::Keeper(std::move(options)).run();

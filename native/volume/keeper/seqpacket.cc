@@ -104,7 +104,8 @@ Result<int> listenAt(const std::string& path) {
   const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return system("socket");
   const mode_t mask = umask(0177);
-  const int bound = bind(fd, reinterpret_cast<const sockaddr*>(&address.value()), sizeof(sockaddr_un));
+  const int bound =
+      bind(fd, reinterpret_cast<const sockaddr*>(&address.value()), sizeof(sockaddr_un));
   umask(mask);
   if (bound != 0 || listen(fd, 16) != 0) {
     Error error = system("listening at " + path);

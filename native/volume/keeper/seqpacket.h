@@ -9,7 +9,8 @@
 
 namespace nabu::volume::keeper {
 
-// Messages between keeper and server: one SOCK_SEQPACKET datagram each, JSON with descriptors beside it.
+// Messages between keeper and server: one SOCK_SEQPACKET datagram each, JSON with descriptors
+// beside it.
 inline constexpr std::size_t kMaxMessageBytes = 64 << 10;
 inline constexpr std::size_t kMaxDescriptors = 16;
 

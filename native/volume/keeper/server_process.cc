@@ -25,8 +25,8 @@ Status ServerProcess::start() {
   std::vector<char*> arguments;
   for (auto& word : command_) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  // The flag is inherited by the child and kept over exec: its allocations then never wait for its own
-  // volumes. Needs CAP_SYS_RESOURCE.
+  // The flag is inherited by the child and kept over exec: its allocations then never wait for its
+  // own volumes. Needs CAP_SYS_RESOURCE.
   ioFlusher_ = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0;
   const pid_t pid = fork();
   if (pid == 0) {

@@ -9,8 +9,8 @@
 
 namespace nabu::volume::keeper {
 
-// The volume server: started here, waited for, started again. It counts as dead when waitid says so, that
-// is when all its threads are gone: only then is no late write of it possible.
+// The volume server: started here, waited for, started again. It counts as dead when waitid says
+// so, that is when all its threads are gone: only then is no late write of it possible.
 class ServerProcess {
  public:
   explicit ServerProcess(std::vector<std::string> command) : command_(std::move(command)) {}

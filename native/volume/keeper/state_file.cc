@@ -45,11 +45,13 @@ Result<KeptState> readState(const std::string& folder) {
   }
   state.pid = json["pid"].get<int>();
   for (const Json& item : json["volumes"]) {
-    if (!item.is_object() || !item.contains("id") || !item["id"].is_string() || !item.contains("mount") ||
-        !item["mount"].is_string() || !item.contains("loop") || !item["loop"].is_number_integer()) {
+    if (!item.is_object() || !item.contains("id") || !item["id"].is_string() ||
+        !item.contains("mount") || !item["mount"].is_string() || !item.contains("loop") ||
+        !item["loop"].is_number_integer()) {
       return bad;
     }
-    state.volumes.push_back({item["id"].get<std::string>(), item["mount"].get<std::string>(), item["loop"].get<int>()});
+    state.volumes.push_back(
+        {item["id"].get<std::string>(), item["mount"].get<std::string>(), item["loop"].get<int>()});
   }
   return state;
 }
@@ -57,13 +59,15 @@ Result<KeptState> readState(const std::string& folder) {
 Status writeState(const std::string& folder, const KeptState& state) {
   Json volumes = Json::array();
   for (const auto& volume : state.volumes) {
-    volumes.push_back({{"id", volume.id}, {"mount", volume.mountPath}, {"loop", volume.loopNumber}});
+    volumes.push_back(
+        {{"id", volume.id}, {"mount", volume.mountPath}, {"loop", volume.loopNumber}});
   }
-  const std::string text = Json{{"version", kVersion}, {"pid", state.pid}, {"volumes", volumes}}.dump() + "\n";
+  const std::string text =
+      Json{{"version", kVersion}, {"pid", state.pid}, {"volumes", volumes}}.dump() + "\n";
   const std::string next = fileOf(folder) + ".next";
   UniqueFd fd(open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(fd.get()) != 0 ||
-      rename(next.c_str(), fileOf(folder).c_str()) != 0) {
+  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      fsync(fd.get()) != 0 || rename(next.c_str(), fileOf(folder).c_str()) != 0) {
     return system("writing " + fileOf(folder));
   }
   return Done{};
@@ -78,7 +82,8 @@ Status cleanUp(const std::string& folder) {
   }
   for (const auto& volume : state.value().volumes) {
     if (volume.loopNumber >= 0) {
-      if (Status done = abandonLoop(volume.loopNumber, volume.mountPath + "/block"); !done.ok()) return done;
+      if (Status done = abandonLoop(volume.loopNumber, volume.mountPath + "/block"); !done.ok())
+        return done;
     }
     if (Status done = unmountFuse(volume.mountPath, true); !done.ok()) return done;
   }

@@ -7,7 +7,8 @@
 
 namespace nabu::volume::keeper {
 
-// STATE/keeper.json: what a keeper has made in the kernel, so that it can be found if the keeper dies.
+// STATE/keeper.json: what a keeper has made in the kernel, so that it can be found if the keeper
+// dies.
 struct KeptState {
   struct Volume {
     std::string id;

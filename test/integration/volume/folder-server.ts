@@ -76,14 +76,15 @@ function answer(event: Extract<VolumeEvent, { type: 'fetch' }>): void {
   volume.fetched(event.id, FETCH_AT, 'ok');
 }
 
-let timer: NodeJS.Timeout | undefined;
+let armed = false;
 function handle(events: VolumeEvent[]): void {
   for (const event of events) {
     if (event.type === 'fetch') answer(event);
     else if (event.type === 'seal-wanted' && event.reason !== 'first') seal();
-    else if (event.type === 'seal-wanted') {
-      timer ??= setTimeout(() => {
-        timer = undefined;
+    else if (event.type === 'seal-wanted' && !armed) {
+      armed = true;
+      setTimeout(() => {
+        armed = false;
         seal();
       }, SEAL_DELAY_MS);
     } else if (event.type === 'frontend-closed') process.exit(0);

@@ -1,0 +1,143 @@
+#include <doctest/doctest.h>
+
+#include <cerrno>
+
+#include "volume/core/clock.h"
+#include "volume/tests/volume_rig.h"
+
+namespace nabu::volume::test {
+
+TEST_CASE("a resent write whose effect is in the ring is answered and not done again") {
+  Rig rig(64 << 20, 1);
+  REQUIRE(rig.open());
+  rig.write(5, 1, 100);
+  const std::uint64_t unique = rig.unique;
+  rig.write(5, 1, 200);
+  rig.volume.reset();
+  REQUIRE(rig.open());
+  TestRequest again;
+  again.op = RequestOp::kWrite;
+  again.block = 5;
+  again.count = 1;
+  again.unique = unique;
+  again.memory.assign(kBlockBytes, std::byte{1});
+  again.bytes = again.memory.data();
+  CHECK(rig.volume->tryWrite(again, true) == 0);
+  CHECK(rig.volume->counters().resentDone == 1);
+  CHECK(rig.read(5, 1)[0] == 200);
+}
+
+TEST_CASE("a part of the log that is lost is an I/O error for its reader and for nobody else") {
+  Rig rig(64 << 20, 1);
+  rig.options.readCacheBytes = 0;
+  REQUIRE(rig.open());
+  rig.write(0, 200, 1000);  // long enough not to be cached
+  rig.sealAll();
+  rig.acknowledge(9);
+  TestRequest request;
+  request.block = 0;
+  request.count = 1;
+  request.memory.resize(kBlockBytes);
+  request.bytes = request.memory.data();
+  rig.volume->read(request, 1);
+  REQUIRE(rig.pending.size() == 1);
+  rig.answerOne(FetchOutcome::kRetry);
+  REQUIRE(rig.pending.size() == 1);
+  rig.answerOne(FetchOutcome::kLost);
+  REQUIRE(rig.pending.size() == 1);  // looked up anew: it might have been moved
+  rig.answerOne(FetchOutcome::kLost);
+  CHECK(request.released);
+  CHECK(request.error == EIO);
+  CHECK(rig.read(1, 1)[0] == 1001);
+}
+
+TEST_CASE("with a limit, what waits longer gets EIO; without one it waits") {
+  Rig rig(64 << 20, 1);
+  REQUIRE(rig.open());
+  rig.write(0, 1, 1);
+  TestRequest flush;
+  flush.op = RequestOp::kFlush;
+  rig.volume->flush(flush);
+  rig.volume->expire(monotonicNs() + 3600'000'000'000ULL);
+  CHECK_FALSE(flush.done);
+  rig.volume->setIoTimeout(1000);
+  rig.volume->expire(monotonicNs());
+  CHECK_FALSE(flush.done);
+  rig.volume->expire(monotonicNs() + 2'000'000'000ULL);
+  CHECK(flush.released);
+  CHECK(flush.error == EIO);
+  CHECK(rig.volume->counters().timedOut == 1);
+  rig.sealAll();
+  rig.acknowledge(9);
+  CHECK(rig.volume->tryFlush() == 0);
+}
+
+TEST_CASE("a write that finds the ring full waits, in order, until there is room") {
+  Rig rig(64 << 20, 1);
+  REQUIRE(rig.open());
+  std::vector<std::unique_ptr<TestRequest>> requests;
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    auto request = std::make_unique<TestRequest>();
+    request->op = RequestOp::kWrite;
+    request->block = 0;
+    request->count = 128;
+    request->unique = i;
+    request->memory.assign(128 * kBlockBytes, static_cast<std::byte>(i));
+    request->bytes = request->memory.data();
+    if (rig.volume->tryWrite(*request, false) == Volume::kMustWait)
+      rig.volume->write(*request);
+    else
+      request->released = true;
+    requests.push_back(std::move(request));
+  }
+  CHECK(rig.volume->stats().waitingWrites == 2);
+  rig.sealAll();
+  rig.acknowledge(9);
+  CHECK(rig.volume->stats().waitingWrites == 0);
+  for (const auto& request : requests) CHECK(request->released);
+  CHECK(rig.read(0, 1)[0] == 0x0505050505050505);
+}
+
+TEST_CASE("closing answers what waits and lets go of it") {
+  Rig rig(64 << 20, 1);
+  REQUIRE(rig.open());
+  rig.write(0, 1, 1);
+  TestRequest flush;
+  flush.op = RequestOp::kFlush;
+  rig.volume->flush(flush);
+  rig.volume->close();
+  CHECK(flush.released);
+  CHECK(flush.error == ECANCELED);
+}
+
+TEST_CASE("a volume grows and never shrinks") {
+  Rig rig(1 << 20, 1);
+  REQUIRE(rig.open());
+  CHECK(rig.volume->resize(2 << 20).ok());
+  CHECK_FALSE(rig.volume->resize(1 << 20).ok());
+  rig.write(300, 1, 7);
+  CHECK(rig.read(300, 1)[0] == 7);
+  rig.sealAll();
+  rig.acknowledge(9);
+  rig.volume.reset();
+  REQUIRE(rig.open());
+  CHECK(rig.volume->sizeBytes() == 2 << 20);
+}
+
+TEST_CASE("sequential reads are fetched ahead in long runs") {
+  Rig rig(64 << 20, 1);
+  rig.options.readCacheBytes = 16 << 20;
+  REQUIRE(rig.open());
+  for (std::uint64_t i = 0; i < 8; ++i) rig.write(i * 256, 256, 1 + i * 256);
+  rig.sealAll();
+  rig.settle();
+  for (std::uint64_t block = 0; block < 2048; block += 32) {
+    const auto seen = rig.read(block, 32);
+    REQUIRE(seen.front() == 1 + block);
+    while (!rig.pending.empty()) rig.answerOne();
+  }
+  CHECK(rig.volume->counters().prefetchedBlocks > 1500);
+  CHECK(rig.volume->counters().missBlocks < 300);
+}
+
+}  // namespace nabu::volume::test
