@@ -1,8 +1,9 @@
-import { availableParallelism, hostname } from 'node:os';
+import { hostname } from 'node:os';
 import { z } from 'zod';
 import { type ConfigOf, defineConfig, option } from '../common/config/index.ts';
 import { DEFAULT_DIR } from '../common/layout/index.ts';
 import { LOG_LEVELS } from '../common/logging/index.ts';
+import { defaultPoolSize } from '../engine/volume/index.ts';
 
 export const MODES = ['all', 'controller', 'node'] as const;
 
@@ -19,11 +20,7 @@ export const CSI_CONFIG = defineConfig('csi', {
     '',
   ),
   maxVolumes: option(z.int().min(0).max(100_000), 'volumes that may be attached to one node; 0: no limit', 256),
-  poolSize: option(
-    z.int().min(1).max(1024),
-    'volume servers of this machine, as they were started',
-    Math.max(1, Math.floor(availableParallelism() / 4)),
-  ),
+  poolSize: option(z.int().min(1).max(1024), 'volume servers of this machine, as they were started', defaultPoolSize()),
   maxMessageBytes: option(
     z
       .int()

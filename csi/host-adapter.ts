@@ -2,7 +2,8 @@ import type { Deadline } from '../common/concurrency/index.ts';
 import { NabuError } from '../common/errors/index.ts';
 import { type ClientOf, GrpcClient } from '../common/grpc/index.ts';
 import type { Layout } from '../common/layout/index.ts';
-import { isVolumeId, ownerOf, type VolumeId } from '../engine/blob/index.ts';
+import { isVolumeId, type VolumeId } from '../engine/blob/index.ts';
+import { slotOf } from '../engine/volume/index.ts';
 import type { nabustore } from '../proto/gen/messages.js';
 import { services } from '../proto/gen/services.js';
 import type { HostedVolume, VolumeHost } from './ports.ts';
@@ -89,8 +90,7 @@ export class VolumeHostPool implements VolumeHost {
   }
 
   #hostOf(id: VolumeId): HostService {
-    const slot = Buffer.from(ownerOf(id)).readUInt32LE(0) % this.#hosts.length;
-    const host = this.#hosts[slot];
+    const host = this.#hosts[slotOf(id, this.#hosts.length)];
     if (host === undefined) throw NabuError.of('INVALID_ARGUMENT', { field: 'poolSize', reason: 'is 0' });
     return host;
   }
