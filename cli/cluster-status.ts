@@ -43,6 +43,7 @@ export type VolumeStatus = {
   readonly unreachableNodes: readonly string[];
 };
 export type ClusterStatus = {
+  /** Control answers, and the CSI driver says that it can serve. */
   readonly ready: boolean;
   readonly csiEndpoint: string;
   readonly mapEpoch: number;
@@ -68,13 +69,13 @@ export async function collectStatus(layout: Layout, processes: DetachedProcesses
       volumeStatuses(layout, control, problems),
       isCsiReady(layout, problems),
     ]);
-    const ready = map !== undefined && csiReady && nodes.length > 0 && nodes.every((node) => node.state === 'up');
+    const down = new Set(nodes.filter(({ state }) => state === 'down').map(({ id }) => id));
     return {
-      ready,
+      ready: map !== undefined && csiReady,
       csiEndpoint: `unix://${layout.csiSocket}`,
       mapEpoch: map?.epoch ?? 0,
       nodes,
-      volumes,
+      volumes: volumes.map((volume) => withLostNodes(volume, down)),
       problems,
     };
   } finally {
@@ -121,10 +122,12 @@ async function nodeStatus(
   };
 }
 
-async function volumeStatuses(layout: Layout, control: ControlClient, problems: string[]): Promise<VolumeStatus[]> {
+type PlacedVolume = VolumeStatus & { readonly homeSet: readonly string[] };
+
+async function volumeStatuses(layout: Layout, control: ControlClient, problems: string[]): Promise<PlacedVolume[]> {
   const hosted = await hostedVolumes(layout, problems);
   const mounts = await readMounts();
-  const found: VolumeStatus[] = [];
+  const found: PlacedVolume[] = [];
   for (let pageToken = ''; ; ) {
     const page = await control
       .listVolumes({ pageToken, limit: VOLUME_PAGE }, { timeoutMs: CALL_TIMEOUT_MS })
@@ -141,11 +144,22 @@ async function volumeStatuses(layout: Layout, control: ControlClient, problems: 
   }
 }
 
+/** A volume serves on without some of its nodes; that it does should be seen. */
+function withLostNodes(volume: PlacedVolume, down: ReadonlySet<string>): VolumeStatus {
+  const { homeSet, ...status } = volume;
+  const lost = [...new Set([...status.unreachableNodes, ...homeSet.filter((node) => down.has(node))])];
+  return {
+    ...status,
+    unreachableNodes: lost,
+    health: status.health === 'ok' && lost.length > 0 ? 'degraded' : status.health,
+  };
+}
+
 function volumeStatus(
   volume: Volume,
   host: nabustore.v1.HostedVolume | undefined,
   mountPath: string | undefined,
-): VolumeStatus {
+): PlacedVolume {
   return {
     id: volume.id,
     name: volume.name,
@@ -157,6 +171,7 @@ function volumeStatus(
     reason: host?.reason ?? '',
     waitingOn: host?.waitingOn ?? [],
     unreachableNodes: host?.unreachableNodes ?? [],
+    homeSet: volume.homeSet,
   };
 }
 
@@ -164,7 +179,7 @@ function healthOf(volume: Volume, host: nabustore.v1.HostedVolume | undefined): 
   if (volume.state === 'deleting') return 'deleting';
   if (host === undefined) return 'detached';
   if (host.state !== 'serving') return host.state;
-  return host.unreachableNodes.length > 0 ? 'degraded' : 'ok';
+  return 'ok';
 }
 
 /** The last lines of a process's log, for a failure that is told on a terminal. */
