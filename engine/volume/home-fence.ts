@@ -216,7 +216,7 @@ export class HomeFence {
       this.#fence(
         NabuError.of('FENCED', {
           epoch: formatWriterEpoch(epoch),
-          volumeId: spec.id,
+          owner: spec.id,
           fence: formatWriterEpoch(state.fence),
           node,
         }),

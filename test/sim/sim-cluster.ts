@@ -1,4 +1,4 @@
-import type { SeededRandom, SimClock } from '../../common/ports/index.ts';
+import type { Clock, SeededRandom } from '../../common/ports/index.ts';
 import { type NodeId, nodeId, stampOfMs } from '../../engine/blob/index.ts';
 import type { Slab } from '../../engine/slab/index.ts';
 import { ModelClient } from './model-client.ts';
@@ -9,7 +9,7 @@ import { SimStore } from './sim-store.ts';
 export type SimClusterOptions = {
   readonly nodes: number;
   readonly slab: Slab;
-  readonly clock: SimClock;
+  readonly clock: Clock;
   readonly random: SeededRandom;
   readonly maxDelayMs?: number;
   readonly lossRate?: number;

@@ -316,5 +316,5 @@ export class SimStore implements ShardStore {
 }
 
 function fenced(volumeId: VolumeId, epoch: WriterEpoch, fence: WriterEpoch): NabuError {
-  return NabuError.of('FENCED', { volumeId, epoch: formatWriterEpoch(epoch), fence: formatWriterEpoch(fence) });
+  return NabuError.of('FENCED', { owner: volumeId, epoch: formatWriterEpoch(epoch), fence: formatWriterEpoch(fence) });
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Deadline } from '../../../common/concurrency/index.ts';
+import type { NabuError } from '../../../common/errors/index.ts';
 import { silentLogger } from '../../../common/logging/index.ts';
 import { realClock, SeededRandom } from '../../../common/ports/index.ts';
 import { parsePolicy, StampClock, stampOfMs, volumeId } from '../../../engine/blob/index.ts';
@@ -23,7 +24,7 @@ export class DirectVolume {
   #incarnation = 0n;
   #generation = 1n;
   volume: Volume | undefined;
-  readonly failures: unknown[] = [];
+  #onFailed: (err: NabuError) => void = () => undefined;
 
   constructor(options: { sizeBytes?: number; policy?: string; nodes?: number; limits?: Partial<VolumeLimits> } = {}) {
     this.slab = Slab.create({ sizeBytes: 384 * MIB });
@@ -73,11 +74,18 @@ export class DirectVolume {
         readOnly: false,
         ioTimeoutMs: 0,
         limits: { readCacheBytes: 4 * MIB, mapCacheBytes: 4 * MIB, ...this.#limits },
-        onFailed: (err) => void this.failures.push(err),
+        onFailed: (err) => this.#onFailed(err),
       },
       deadline,
     );
     return this.volume;
+  }
+
+  /** Resolves with what ends a volume for good. */
+  failed(): Promise<NabuError> {
+    return new Promise((resolve) => {
+      this.#onFailed = resolve;
+    });
   }
 
   /** The server dies; the ring is kept. */

@@ -143,8 +143,16 @@ describe('a volume over its log', () => {
     await direct.losePower();
     await direct.open();
     direct.volume = old;
-    const flushed = direct.write(0, Buffer.alloc(BLOCK, 2)).then(() => direct.flush());
-    await assert.rejects(flushed);
-    assert.equal(direct.failures.length, 1);
+    const failed = direct.failed();
+    await direct.write(0, Buffer.alloc(BLOCK, 2));
+    const flushed = direct.flush().then(
+      () => 'flushed',
+      () => 'refused',
+    );
+    const err = await failed;
+    assert.equal(err.code, 'FENCED');
+    assert.equal(old?.status.state, 'failed');
+    await old?.abandon();
+    assert.equal(await flushed, 'refused');
   });
 });
