@@ -12,7 +12,7 @@ import { DetachedProcesses } from '../detached.ts';
 import { clearLeftovers, takeDown } from '../down.ts';
 import { print, table } from '../output.ts';
 import { formatBytes, parseQuantity } from '../quantity.ts';
-import { withControl } from '../volume-lookup.ts';
+import { findVolume, withControl } from '../volume-lookup.ts';
 
 type UpOptions = CommonOptions & {
   readonly detach?: boolean;
@@ -50,8 +50,8 @@ async function up(layout: Layout, options: UpOptions): Promise<void> {
   await withProgress(json, (onStep) => new LocalCluster(layout, realClock).start(shape, onStep));
 
   using csi = new CsiClient(layout);
-  const volume = await csi.create({ name: DEMO, sizeBytes: volumeSizeBytes, parameters: { policy: options.policy } });
-  await csi.mount(volume.volumeId, options.mount ?? join(layout.mounts, DEMO), { readOnly: false });
+  const volumeId = await demoVolume(layout, csi, volumeSizeBytes, options.policy);
+  await csi.mount(volumeId, options.mount ?? join(layout.mounts, DEMO), { readOnly: false });
 
   const status = await collectStatus(layout, new DetachedProcesses(layout, realClock));
   const capacity = await withControl(layout, (control) => control.getCapacity('', { timeoutMs: CALL_TIMEOUT_MS }));
@@ -60,6 +60,16 @@ async function up(layout: Layout, options: UpOptions): Promise<void> {
   if (!json) process.stderr.write('Ctrl-C ends it\n');
   await interrupted();
   await takeDown(layout);
+}
+
+/** The one that is there, whatever its size and policy: starting again finds all data. */
+async function demoVolume(layout: Layout, csi: CsiClient, sizeBytes: number, policy: string): Promise<string> {
+  try {
+    return (await findVolume(layout, DEMO)).id;
+  } catch (err) {
+    if (!NabuError.is(err, 'VOLUME_NOT_FOUND')) throw err;
+  }
+  return (await csi.create({ name: DEMO, sizeBytes, parameters: { policy } })).volumeId;
 }
 
 /** A bar where a person looks, nothing where a script does. */
