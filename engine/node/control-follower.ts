@@ -43,7 +43,7 @@ export class ControlFollower {
       } catch (err) {
         if (signal.aborted) return;
         if (!NabuError.is(err)) throw err;
-        if (!told) logger.warn('control is away, the last map counts', { err });
+        if (!told) logger.warn('control is away, the last map counts', { reason: err.message });
         told = true;
       }
       await clock.sleep(delayMs * (0.5 + random.float()), signal).catch(() => undefined);

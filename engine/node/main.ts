@@ -163,19 +163,19 @@ async function firstMap(
   signal: AbortSignal,
 ): Promise<ClusterMap | undefined> {
   const known = await files.readMap();
-  if (known !== undefined) {
-    if (config.clusterId === '' || config.clusterId === known.clusterId) return known;
-    const reason = `clusterId: ${config.clusterId} is not the cluster ${known.clusterId} that this node belongs to`;
+  const clusterId = known?.clusterId ?? (await files.readRecord())?.clusterId ?? config.clusterId;
+  if (config.clusterId !== '' && config.clusterId !== clusterId) {
+    const reason = `clusterId: ${config.clusterId} is not the cluster ${clusterId} that this node belongs to`;
     throw NabuError.of('CONFIG_INVALID', { source: 'stor', reason });
   }
-  if (config.clusterId !== '')
-    return parseClusterMap({ clusterId: config.clusterId, epoch: 0, nodes: [] }, 'clusterId');
+  if (known !== undefined) return known;
+  if (clusterId !== '') return parseClusterMap({ clusterId, epoch: 0, nodes: [] }, 'clusterId');
   for (let told = false; !signal.aborted; told = true) {
     try {
       return await control.getMap({ timeoutMs: CALL_TIMEOUT_MS, signal });
     } catch (err) {
       if (!NabuError.is(err)) throw err;
-      if (!told) logger.warn('waiting for control, which names the cluster', { err });
+      if (!told) logger.warn('waiting for control, which names the cluster', { reason: err.message });
       await realClock.sleep(FIRST_MAP_RETRY_MS, signal).catch(() => undefined);
     }
   }
