@@ -382,6 +382,12 @@ void FuseFrontend::answer(Request& request, int error) {
   }
 }
 
+// The slab is locked memory like our own, so the kernel may copy from it.
+bool FuseFrontend::answerFrom(Request& request, const std::byte* bytes) {
+  reply(static_cast<Slot&>(request).fuseUnique, 0, bytes, request.count * kBlockBytes);
+  return true;
+}
+
 void FuseFrontend::release(Request& request) { slots_->give(static_cast<Slot&>(request)); }
 
 }  // namespace nabu::volume::fuse

@@ -31,6 +31,7 @@ class FuseFrontend final : public RequestSink {
   void wakeExpiry();
 
   void answer(Request& request, int error) override;
+  bool answerFrom(Request& request, const std::byte* bytes) override;
   void release(Request& request) override;
 
  private:
