@@ -59,6 +59,11 @@ export class HostedVolume {
     return this.#failure;
   }
 
+  /** The kernel still has a device that this process answers for. */
+  get hasDevice(): boolean {
+    return this.#volume !== undefined && !this.#volume.frontendClosed && this.#failure === undefined;
+  }
+
   get state(): VolumeState {
     if (this.#failure !== undefined) return 'failed';
     return this.#volume?.status.state ?? 'opening';

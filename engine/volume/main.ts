@@ -16,6 +16,8 @@ import type { VolumeServerConfig } from './server-config.ts';
 import { VolumeHost } from './volume-host.ts';
 import { VolumeReporter } from './volume-reporter.ts';
 
+const UNUSED_POLL_MS = 500;
+
 /** What cannot be paged out progresses while the kernel frees memory; where the limit forbids it, that is said. */
 function makeSlab(sizeBytes: number, logger: Logger): Slab {
   try {
@@ -25,6 +27,12 @@ function makeSlab(sizeBytes: number, logger: Logger): Slab {
     logger.warn('memory is not locked: under memory pressure a volume may stall (raise RLIMIT_MEMLOCK)', { err });
     return Slab.create({ sizeBytes });
   }
+}
+
+/** Without a keeper nobody else will end this process: it goes when the kernel needs it no more. */
+async function endWhenUnused(host: VolumeHost, ended: AbortController): Promise<void> {
+  while (host.volumes.some((volume) => volume.hasDevice)) await realClock.sleep(UNUSED_POLL_MS, ended.signal);
+  ended.abort(NabuError.of('CANCELLED', { operation: 'serving without a keeper' }));
 }
 
 /** Runs one server of the pool until SIGTERM or SIGINT. Its keeper starts it, and starts it again when it dies. */
@@ -38,10 +46,14 @@ export async function runVolumeServer(config: VolumeServerConfig): Promise<void>
   const controlAddress =
     config.control === '' ? ({ kind: 'unix', path: layout.controlSocket } as const) : parseAddress(config.control);
   const control = new ControlClient(controlAddress);
+  const orphaned = new AbortController();
   const keeper = KeeperClient.connect(config.keeper === '' ? layout.keeperSocket(config.slot) : config.keeper, {
     clock: realClock,
     // Service goes on without a keeper, what is open stays open; only nothing new can be.
-    onLost: (reason) => logger.error('the keeper is gone: this server must not die now', { reason }),
+    onLost: (reason) => {
+      logger.error('the keeper is gone: this server must not die now', { reason });
+      orphaned.abort();
+    },
   });
   const slab = makeSlab(config.slabBytes, logger);
   const mapPath = join(layout.volumes, `map-${config.slot}.json`);
@@ -74,6 +86,8 @@ export async function runVolumeServer(config: VolumeServerConfig): Promise<void>
   await server.listen({ kind: 'unix', path: layout.volumeHostSocket(config.slot) });
   const reporter = new VolumeReporter({ host, control, clock: realClock, logger, nodeName: config.nodeName });
   reporter.start();
+  orphaned.signal.addEventListener('abort', () => void endWhenUnused(host, ended), { once: true });
+  if (orphaned.signal.aborted) void endWhenUnused(host, ended);
   logger.info('volume server ready', { volumes: host.volumes.length });
   await new Promise<void>((resolve) => ended.signal.addEventListener('abort', () => resolve(), { once: true }));
   logger.info('stopping: the keeper has the volumes until another server takes them over');

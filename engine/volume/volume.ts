@@ -93,6 +93,7 @@ export class Volume {
   readonly #cleaner: Cleaner;
   #failure: NabuError | undefined;
   #serving = false;
+  #frontendClosed = false;
   #timer: Timer | undefined;
   #maintenance: Promise<void> | undefined;
   #checkpointWanted = false;
@@ -255,13 +256,19 @@ export class Volume {
       if (event.type === 'fetch') this.#fetcher.onFetch(event);
       else if (event.type === 'seal-wanted') this.#sealer.onSealWanted(event);
       else if (event.type === 'checkpoint-wanted') this.#checkpointWanted = true;
-      else
-        this.#options.logger.warn('the kernel has closed the device', {
-          volumeId: this.#options.spec.id,
-          errno: event.errno,
-        });
+      else this.#onFrontendClosed(event.errno);
     }
     if (this.#checkpointWanted && this.#serving) this.#maintain();
+  }
+
+  /** No request comes any more: the device was taken away. */
+  get frontendClosed(): boolean {
+    return this.#frontendClosed;
+  }
+
+  #onFrontendClosed(errno: number): void {
+    this.#frontendClosed = true;
+    this.#options.logger.info('the kernel has closed the device', { volumeId: this.#options.spec.id, errno });
   }
 
   #armMaintenance(): void {
