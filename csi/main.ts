@@ -14,8 +14,15 @@ function endpointOf(config: CsiConfig, env: NodeJS.ProcessEnv, fallback: string)
   return named === '' ? { kind: 'unix', path: fallback } : parseAddress(named);
 }
 
+/**
+ * Reads of a device whose volume waits for storage nodes do not return before those do. With libuv's four threads, four of them would
+ * stop every other file operation of the plugin.
+ */
+const FILE_THREADS = 64;
+
 /** Runs the plugin until SIGTERM or SIGINT. */
 export async function runCsi(config: CsiConfig, version: string): Promise<void> {
+  process.env.UV_THREADPOOL_SIZE ??= String(FILE_THREADS);
   const layout = layoutOf(config.dir);
   const nodeName = nodeNameOf(config);
   const logger = createLogger({ level: config.logLevel, fields: { binary: 'csi', node: nodeName } });

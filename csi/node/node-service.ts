@@ -41,10 +41,10 @@ export function nodeHandlers({ parts, zone, maxVolumes }: NodeServiceOptions): N
       accessibleTopology: { segments: { [ZONE_KEY]: zone, [NODE_KEY]: parts.nodeName } },
     }),
 
-    nodeStageVolume: async (request, { signal }) => {
+    nodeStageVolume: async (request, { signal, deadline: caller }) => {
       const stage = parseStageRequest(request);
       await flights.run({ operation: 'NodeStageVolume', key: stage.id, request, signal }, (deadline) =>
-        stageVolume(parts, stage, deadline),
+        stageVolume(parts, stage, deadline, caller.remainingMs()),
       );
       return {};
     },

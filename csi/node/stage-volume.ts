@@ -61,8 +61,20 @@ export function parseStageRequest(request: csi.v1.NodeStageVolumeRequest): Stage
   };
 }
 
-/** CSI 1.12 NodeStageVolume. Every step looks first whether it is done, so that a retry goes on where a crash stopped. */
-export async function stageVolume(parts: NodeParts, request: StageRequest, deadline: Deadline): Promise<void> {
+/** What is left for the rest of a call after its volume did not open: enough to tell the caller why, before it hangs up. */
+const ANSWER_MS = 500;
+const LEAST_OPEN_MS = 1000;
+
+/**
+ * CSI 1.12 NodeStageVolume. Every step looks first whether it is done, so that a retry goes on where a crash stopped. Its caller waits
+ * `patienceMs`: a volume that cannot be opened by then fails with the names of the nodes it needs (VOLUME_OPEN_BLOCKED).
+ */
+export async function stageVolume(
+  parts: NodeParts,
+  request: StageRequest,
+  deadline: Deadline,
+  patienceMs: number,
+): Promise<void> {
   const { id, kind } = request;
   const stagingPath = await canonicalPath(request.stagingPath);
   const table = await MountTable.read();
@@ -86,7 +98,8 @@ export async function stageVolume(parts: NodeParts, request: StageRequest, deadl
   };
   await parts.records.write(record);
   const { plan, readOnly, generation } = request;
-  const opened = await parts.host.openVolume({ id, generation, readOnly, ioTimeoutMs: plan.ioTimeoutMs }, deadline);
+  using opening = deadline.within('opening the volume', Math.max(LEAST_OPEN_MS, patienceMs - ANSWER_MS));
+  const opened = await parts.host.openVolume({ id, generation, readOnly, ioTimeoutMs: plan.ioTimeoutMs }, opening);
   const device = await openBlockDevice(opened.devicePath);
   await parts.records.write({ ...record, device });
   if (kind === 'block') return;

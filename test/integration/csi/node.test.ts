@@ -330,6 +330,22 @@ describe('the CSI node service', () => {
     await life.end();
   });
 
+  it('names the nodes that a volume needs before its caller gives up, and opens it when they are back', async () => {
+    const life = await VolumeLife.create(fixture, mounted());
+    await life.attach();
+    fixture.host.missingNodes = ['node-3', 'node-5'];
+    const { id: volumeId, publishContext, stagingPath: stagingTargetPath, capability: volumeCapability } = life;
+    const request = { volumeId, publishContext, stagingTargetPath, volumeCapability };
+    const blocked = fixture.node.nodeStageVolume(request, { timeoutMs: 1800 });
+    await assert.rejects(
+      blocked,
+      (err: unknown) => NabuError.is(err, 'VOLUME_OPEN_BLOCKED') && /node-3, node-5/.test(err.message),
+    );
+    fixture.host.missingNodes = [];
+    await life.stage();
+    await life.end();
+  });
+
   it('answers Probe with the truth: no without control or volume servers, and Identity all the same', async () => {
     const ready = async () => (await fixture.identity.probe({}, LIMIT)).ready?.value;
     assert.equal(await ready(), true);

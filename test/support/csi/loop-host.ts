@@ -5,10 +5,13 @@ import { promisify } from 'node:util';
 import { NabuError } from '../../../common/errors/index.ts';
 import { GrpcServer, type Handlers, type MessageInit } from '../../../common/grpc/index.ts';
 import { silentLogger } from '../../../common/logging/index.ts';
+import { realClock } from '../../../common/ports/index.ts';
 import type { nabustore } from '../../../proto/gen/messages.js';
 import { services } from '../../../proto/gen/services.js';
 
 const run = promisify(execFile);
+
+const ANSWER_MS = 100;
 
 type Open = { device: string; sizeBytes: bigint; generation: bigint; readOnly: boolean };
 
@@ -20,6 +23,8 @@ export class LoopHost {
   readonly socketPath: string;
   /** Thrown by the next open, once. */
   failNextOpen: NabuError | undefined;
+  /** While there are some, opens wait for them as long as they may, and then name them. */
+  missingNodes: readonly string[] = [];
   /** Told by get and list. */
   state = 'serving';
   readonly #folder: string;
@@ -68,7 +73,11 @@ export class LoopHost {
 
   #handlers(): Handlers<(typeof services)['nabustore.v1.VolumeHost']> {
     return {
-      openVolume: async (request) => {
+      openVolume: async (request, { deadline }) => {
+        if (this.missingNodes.length > 0) {
+          await realClock.sleep(Math.max(0, deadline.remainingMs() - ANSWER_MS));
+          throw NabuError.of('VOLUME_OPEN_BLOCKED', { volumeId: request.volumeId, nodes: this.missingNodes });
+        }
         const failure = this.failNextOpen;
         this.failNextOpen = undefined;
         if (failure !== undefined) throw failure;
