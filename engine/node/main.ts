@@ -183,7 +183,7 @@ async function firstMap(
 }
 
 function deviceOf(config: StorConfig, layout: Layout): StoreDevice {
-  if (config.driver === 'memory') return { driver: 'memory', sizeBytes: config.deviceSizeBytes };
+  if (config.driver === 'memory') return { driver: 'memory', sizeBytes: config.deviceSizeBytes, populate: true };
   const path = config.device === '' ? layout.node(config.nodeId).device : config.device;
   return { driver: 'uring', path, sizeBytes: config.deviceSizeBytes };
 }

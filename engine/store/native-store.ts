@@ -76,6 +76,7 @@ class NativeStore implements ShardStore {
         driver: device.driver,
         path: device.driver === 'uring' ? device.path : '',
         sizeBytes: device.sizeBytes,
+        populate: device.driver === 'memory' && device.populate === true,
         clusterId: options.clusterId,
         nodeId: options.nodeId,
         segmentBytes: options.segmentBytes ?? 0,

@@ -29,6 +29,7 @@ export type NativeOptions = {
   readonly driver: 'uring' | 'memory';
   readonly path: string;
   readonly sizeBytes: number;
+  readonly populate: boolean;
   readonly clusterId: Uint8Array;
   readonly nodeId: string;
   /** 0: by the size of the device. */

@@ -2,11 +2,12 @@ import type { Clock } from '../../common/ports/index.ts';
 
 /**
  * `uring`: a regular file (made with sizeBytes when absent) or a block device, io_uring with O_DIRECT.
- * `memory`: the same store on anonymous memory; gone with the process.
+ * `memory`: the same store on anonymous memory; gone with the process. `populate`: all of it is taken from the system at
+ * once, or DRIVER_UNAVAILABLE; otherwise as it is first written.
  */
 export type StoreDevice =
   | { readonly driver: 'uring'; readonly path: string; readonly sizeBytes: number }
-  | { readonly driver: 'memory'; readonly sizeBytes: number };
+  | { readonly driver: 'memory'; readonly sizeBytes: number; readonly populate?: boolean };
 
 export type StoreOptions = {
   /** The process's slab; every offset of the port is into it. */

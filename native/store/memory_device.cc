@@ -7,11 +7,17 @@
 
 namespace nabu::store {
 
-std::variant<std::unique_ptr<MemoryDevice>, DeviceError> MemoryDevice::open(uint64_t sizeBytes) {
+std::variant<std::unique_ptr<MemoryDevice>, DeviceError> MemoryDevice::open(uint64_t sizeBytes,
+                                                                            bool populate) {
   void* at = ::mmap(nullptr, sizeBytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) return DeviceError{DeviceErrorCode::kUnavailable, std::strerror(errno)};
   ::madvise(at, sizeBytes, MADV_HUGEPAGE);  // advice only
+  if (populate && ::madvise(at, sizeBytes, MADV_POPULATE_WRITE) != 0) {
+    const int why = errno;
+    ::munmap(at, sizeBytes);
+    return DeviceError{DeviceErrorCode::kUnavailable, std::strerror(why)};
+  }
   return std::unique_ptr<MemoryDevice>(new MemoryDevice(static_cast<uint8_t*>(at), sizeBytes));
 }
 

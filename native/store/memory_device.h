@@ -7,10 +7,15 @@
 
 namespace nabu::store {
 
-/** Anonymous memory. Copies at submission, completes at the next poll. */
+/**
+ * Anonymous memory. Copies at submission, completes at the next poll. Populated: all of it is there
+ * from the beginning, so that no write waits for the kernel to find and clear a page, and none
+ * finds that there is none.
+ */
 class MemoryDevice final : public Device {
  public:
-  static std::variant<std::unique_ptr<MemoryDevice>, DeviceError> open(uint64_t sizeBytes);
+  static std::variant<std::unique_ptr<MemoryDevice>, DeviceError> open(uint64_t sizeBytes,
+                                                                       bool populate = false);
   ~MemoryDevice() override;
 
   uint64_t sizeBytes() const override { return sizeBytes_; }

@@ -42,7 +42,8 @@ type FioOutput = {
   }[];
 };
 
-const percentile = (of: Readonly<Record<string, number>> | undefined, which: string): number => (of?.[which] ?? 0) / 1000;
+const percentile = (of: Readonly<Record<string, number>> | undefined, which: string): number =>
+  (of?.[which] ?? 0) / 1000;
 
 /** Direct I/O on a block device or file with io_uring. Rates count the flush at the end when there is one. */
 export async function fio(scope: Scope, job: FioJob): Promise<FioResult> {
@@ -82,4 +83,3 @@ export async function fio(scope: Scope, job: FioJob): Promise<FioResult> {
     writeAndFlushP50Us: job.fsyncEach === true ? p50Us + syncP50Us : 0,
   };
 }
-

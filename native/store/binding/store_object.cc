@@ -74,7 +74,7 @@ bool StoreObject::openDevice(Napi::Env env, const Napi::Object& options,
       throwBadArgument(env, "sizeBytes", "must be at least 1.5 MiB");
       return false;
     }
-    auto made = MemoryDevice::open(*size);
+    auto made = MemoryDevice::open(*size, options.Get("populate").ToBoolean());
     if (const auto* error = std::get_if<DeviceError>(&made)) {
       throwDeviceError(env, *error, "memory", "memory");
       return false;

@@ -15,4 +15,7 @@ export type LoadResult = {
   readonly cpuSeconds: number;
   readonly p50Us: number;
   readonly p99Us: number;
+  /** Reads since the client began that asked a further node, and that used parity. */
+  readonly hedges: number;
+  readonly decodes: number;
 };

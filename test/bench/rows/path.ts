@@ -8,7 +8,7 @@ const KEYS = 64;
 const WARM_BLOBS = 1_200;
 const BLOBS = 250;
 const ROUNDS = 7;
-const DEVICE_BYTES = 1.5 * 2 ** 30;
+const DEVICE_BYTES = 2 ** 30;
 
 /** One blob at a time: what an application waits for. */
 export const provider: Provider = {
