@@ -4,7 +4,7 @@ import { ByteReader } from './byte-reader.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { malformed } from './malformed.ts';
 
-// Messages about owners (volumes): fences, notes, owner tombstones. Layouts: docs/formats.md.
+// Messages about owners (volumes): fences, notes, owner tombstones. Layouts: docs/protocol.md.
 
 export const MAX_NOTE_BYTES = 3072;
 /** A page fits a frame's meta whatever the notes are: 256 * (16 + 44 + 3072) < 1 MiB. */

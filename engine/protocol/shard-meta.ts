@@ -28,7 +28,7 @@ export type ShardKind = (typeof SHARD_KIND)[keyof typeof SHARD_KIND];
 
 /**
  * What a shard is, on the wire and inside the store's record header: 160 bytes, little endian, followed by the CRC32C of
- * each 4 KiB block (docs/formats.md).
+ * each 4 KiB block (docs/protocol.md).
  */
 export type ShardMeta = {
   /** Bits of SHARD_FLAG. */

@@ -6,7 +6,7 @@ import { ByteWriter } from './byte-writer.ts';
 import { malformed } from './malformed.ts';
 import { MAX_SHARD_BYTES } from './shard-meta.ts';
 
-// Messages about shards. Layouts: docs/formats.md. Decoders check every field and throw PROTOCOL_ERROR.
+// Messages about shards. Layouts: docs/protocol.md. Decoders check every field and throw PROTOCOL_ERROR.
 
 export const ANY_SHARD = 255;
 export const MAX_LOOKUP_KEYS = 4096;

@@ -79,7 +79,7 @@ describe('the shard descriptor', () => {
     );
   });
 
-  it('lies in memory as docs/formats.md says', () => {
+  it('lies in memory as docs/protocol.md says', () => {
     const encoded = encodeShardMeta(sample, crcsFor(sample));
     assert.equal(encoded.toString('latin1', 0, 4), 'NBSH');
     assert.equal(encoded.readUInt16LE(4), 1);
