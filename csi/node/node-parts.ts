@@ -3,7 +3,7 @@ import type { Logger } from '../../common/logging/index.ts';
 import type { VolumeId } from '../../engine/blob/index.ts';
 import type { Flights } from '../flights.ts';
 import type { VolumeControl, VolumeHost } from '../ports.ts';
-import { type BlockDevice, openBlockDevice } from './block-device.ts';
+import { type BlockDevice, isSameLife, openBlockDevice } from './block-device.ts';
 import type { StagedRecord, StagedRecords } from './staged-records.ts';
 
 /** What every call of the node service works with. */
@@ -33,5 +33,8 @@ export async function knownDevice(
   record: StagedRecord | undefined,
   deadline: Deadline,
 ): Promise<BlockDevice | undefined> {
-  return (await hostedDevice(parts, id, deadline)) ?? record?.device;
+  const hosted = await hostedDevice(parts, id, deadline);
+  if (hosted !== undefined) return hosted;
+  const noted = record?.device;
+  return noted !== undefined && (await isSameLife(noted)) ? noted : undefined;
 }

@@ -13,7 +13,7 @@ import {
   requirePath,
   requireVolumeId,
 } from '../request/index.ts';
-import { type BlockDevice, openBlockDevice } from './block-device.ts';
+import { type BlockDevice, isSameLife, openBlockDevice, withLife } from './block-device.ts';
 import { ensureFilesystem } from './format.ts';
 import { mountDevice, unmount } from './mount-commands.ts';
 import { isMountOf, type Mount, MountTable } from './mount-table.ts';
@@ -80,12 +80,13 @@ export async function stageVolume(
   const table = await MountTable.read();
   const staged = await hostedDevice(parts, id, deadline);
   const there = table.at(stagingPath);
+  const before = await parts.records.read(id);
   if (there !== undefined) {
+    await refuseLostDevice(there, staged, before, id);
     await requireSameMount(there, staged, request);
     return;
   }
   await requireFolder(stagingPath);
-  const before = await parts.records.read(id);
   await refuseOtherStaging(before, stagingPath, kind, staged, table, id);
   const record: StagedRecord = {
     version: 1,
@@ -101,12 +102,26 @@ export async function stageVolume(
   using opening = deadline.within('opening the volume', Math.max(LEAST_OPEN_MS, patienceMs - ANSWER_MS));
   const opened = await parts.host.openVolume({ id, generation, readOnly, ioTimeoutMs: plan.ioTimeoutMs }, opening);
   const device = await openBlockDevice(opened.devicePath);
-  await parts.records.write({ ...record, device });
+  await parts.records.write({ ...record, device: await withLife(device) });
   if (kind === 'block') return;
   const context = { deadline, logger: parts.logger };
   await ensureFilesystem(device, { volumeId: id, ...plan, readOnly }, context);
   const options = readOnly ? [...request.mountOptions.filter((option) => option !== 'rw'), 'ro'] : request.mountOptions;
   await mountDevice({ device: device.path, path: stagingPath, fsType: plan.fsType, options }, context);
+}
+
+/** Its server is gone, keeper and all: what is mounted answers errors, and is never connected to another device. */
+async function refuseLostDevice(
+  there: Mount,
+  device: BlockDevice | undefined,
+  record: StagedRecord | undefined,
+  id: VolumeId,
+): Promise<void> {
+  const noted = record?.device;
+  if (device !== undefined || noted === undefined || there.deviceNumber !== noted.number) return;
+  if (!(await isSameLife(noted))) return;
+  const reason = 'its device has lost its server: unpublish and unstage it first';
+  throw NabuError.of('VOLUME_IN_USE', { volumeId: id, reason });
 }
 
 /** A mount at the staging path is either ours, the way it is asked for, or a mistake. */

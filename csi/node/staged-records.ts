@@ -16,7 +16,7 @@ const recordSchema = z.strictObject({
   readOnly: z.boolean(),
   generation: z.string(),
   /** Absent between the intent to stage and the device being there. */
-  device: z.strictObject({ path: z.string(), number: z.string() }).optional(),
+  device: z.strictObject({ path: z.string(), number: z.string(), life: z.string() }).optional(),
   /** By target path: what was asked for, which a mount does not tell. */
   published: z.record(z.string(), publishedSchema),
 });

@@ -330,6 +330,35 @@ describe('the CSI node service', () => {
     await life.end();
   });
 
+  it('takes down what is mounted from a device that lost its server, and only that', async () => {
+    const life = await VolumeLife.create(fixture, mounted());
+    const target = await life.mount();
+    const device = fixture.host.lose(life.id);
+    await fails(life.stage(), 'VOLUME_IN_USE');
+    await life.unpublish(target);
+    await life.unstage();
+    execFileSync('losetup', ['-d', device]);
+    assert.deepEqual(mountsBelow(fixture.folder), []);
+    await life.stage(); // a new device
+    await life.end();
+  });
+
+  it('does not take the device of another for its own when the number is used again', async () => {
+    const old = await VolumeLife.create(fixture, mounted());
+    await old.attach();
+    await old.stage();
+    execFileSync('umount', [old.stagingPath]);
+    const device = fixture.host.lose(old.id);
+    execFileSync('losetup', ['-d', device]);
+    const other = await VolumeLife.create(fixture, mounted());
+    const target = await other.mount();
+    await old.unstage(); // its record names the same number
+    await old.detach();
+    await old.delete();
+    assert.equal(mountsBelow(target).length, 1);
+    await other.end(target);
+  });
+
   it('names the nodes that a volume needs before its caller gives up, and opens it when they are back', async () => {
     const life = await VolumeLife.create(fixture, mounted());
     await life.attach();

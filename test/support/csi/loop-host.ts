@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { mkdir, open, readFile, rm, truncate } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { NabuError } from '../../../common/errors/index.ts';
 import { GrpcServer, type Handlers, type MessageInit } from '../../../common/grpc/index.ts';
@@ -30,6 +30,7 @@ export class LoopHost {
   readonly #folder: string;
   readonly #sizeOf: (id: string) => Promise<bigint>;
   readonly #open = new Map<string, Open>();
+  readonly #lost: Open[] = [];
   readonly #opening = new Map<string, Promise<Open>>();
   #server: GrpcServer | undefined;
 
@@ -60,10 +61,20 @@ export class LoopHost {
     this.#server = undefined;
   }
 
+  /** As when keeper and server die: the volume is not open any more, its device stays as it is. */
+  lose(id: string): string {
+    const found = this.#open.get(id);
+    if (found === undefined) throw new RangeError(`${id} is not open`);
+    this.#open.delete(id);
+    this.#lost.push(found);
+    return found.device;
+  }
+
   /** Takes every device away, mounted or not, and the images with them. */
   async destroy(): Promise<void> {
     await this.stop();
-    for (const { device } of this.#open.values()) {
+    for (const { device } of [...this.#open.values(), ...this.#lost]) {
+      if (!(await this.#isOurs(device))) continue; // detached meanwhile, and perhaps somebody else's by now
       for (const place of (await this.#mountsOf(device)).toReversed()) await run('umount', ['-l', place]);
       await run('losetup', ['-d', device]);
     }
@@ -134,6 +145,11 @@ export class LoopHost {
     if (found === undefined) throw new RangeError(`${id} is not open`);
     const { device: devicePath, sizeBytes, generation, readOnly } = found;
     return { volumeId: id, devicePath, sizeBytes, generation, readOnly, state: this.state };
+  }
+
+  async #isOurs(device: string): Promise<boolean> {
+    const backing = `/sys/block/${basename(device)}/loop/backing_file`;
+    return (await readFile(backing, 'utf8').catch(() => '')).startsWith(this.#folder);
   }
 
   async #mountsOf(device: string): Promise<string[]> {
