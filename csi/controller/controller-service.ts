@@ -15,7 +15,7 @@ import {
   volumeIdOf,
 } from '../request/index.ts';
 import type { Attachments } from './attachments.ts';
-import { VolumeCreator } from './create-volume.ts';
+import { createVolume } from './create-volume.ts';
 import { listPage } from './list-volumes.ts';
 import { validateCapabilities } from './validate-volume.ts';
 import { smallestVolumeBytes } from './volume-size.ts';
@@ -48,8 +48,6 @@ type Controller = Handlers<(typeof services)['csi.v1.Controller']>;
 
 /** CSI 1.12 Controller: parses, asks control, answers. Control keeps all state, so this process may die at any point. */
 export function controllerHandlers({ control, attachments, zones }: ControllerOptions): Controller {
-  const creator = new VolumeCreator(control, zones);
-
   const view = async (record: VolumeRecord, deadline: Deadline) => toCsiVolume(record, await zones.list(deadline));
 
   return {
@@ -57,7 +55,9 @@ export function controllerHandlers({ control, attachments, zones }: ControllerOp
       capabilities: CONTROLLER_CAPABILITIES.map((name) => ({ rpc: { type: Type[name] } })),
     }),
 
-    createVolume: async (request, { deadline }) => ({ volume: await creator.create(request, deadline) }),
+    createVolume: async (request, { deadline }) => ({
+      volume: await createVolume({ control, zones }, request, deadline),
+    }),
 
     deleteVolume: async (request, { deadline }) => {
       const id = volumeIdOf('volume_id', request.volumeId);

@@ -1,4 +1,4 @@
-import { type Deadline, KeyedMutex } from '../../common/concurrency/index.ts';
+import type { Deadline } from '../../common/concurrency/index.ts';
 import type { MessageInit } from '../../common/grpc/index.ts';
 import type { csi } from '../../proto/gen/messages.js';
 import type { VolumeControl, VolumeSpec } from '../ports.ts';
@@ -18,8 +18,6 @@ import {
 import { smallestVolumeBytes } from './volume-size.ts';
 import { toCsiVolume } from './volume-view.ts';
 import type { Zones } from './zones.ts';
-
-const MAX_WAITERS_PER_NAME = 1024;
 
 function refuseWhatIsNotOffered(request: csi.v1.CreateVolumeRequest): void {
   if (request.volumeContentSource !== null)
@@ -51,22 +49,17 @@ export function parseCreateVolume(request: csi.v1.CreateVolumeRequest): VolumeSp
   };
 }
 
-/** CSI 1.12 CreateVolume. Requests for one name go to control one after another: its answer to the first decides the rest. */
-export class VolumeCreator {
-  readonly #control: VolumeControl;
-  readonly #zones: Zones;
-  readonly #names = new KeyedMutex<string>({ name: 'requests for volume', maxWaiters: MAX_WAITERS_PER_NAME });
-
-  constructor(control: VolumeControl, zones: Zones) {
-    this.#control = control;
-    this.#zones = zones;
-  }
-
-  async create(request: csi.v1.CreateVolumeRequest, deadline: Deadline): Promise<MessageInit<csi.v1.Volume>> {
-    const spec = parseCreateVolume(request);
-    const zones = await this.#zones.list(deadline);
-    reachableTopologies(request.accessibilityRequirements, zones);
-    const create = () => this.#control.createVolume(spec, deadline);
-    return toCsiVolume(await this.#names.run(spec.name, create, deadline.signal), zones);
-  }
+/**
+ * CSI 1.12 CreateVolume. Duplicates in flight meet in control, which takes requests for one name one after another: its answer to
+ * the first decides the rest.
+ */
+export async function createVolume(
+  parts: { readonly control: VolumeControl; readonly zones: Zones },
+  request: csi.v1.CreateVolumeRequest,
+  deadline: Deadline,
+): Promise<MessageInit<csi.v1.Volume>> {
+  const spec = parseCreateVolume(request);
+  const zones = await parts.zones.list(deadline);
+  reachableTopologies(request.accessibilityRequirements, zones);
+  return toCsiVolume(await parts.control.createVolume(spec, deadline), zones);
 }
