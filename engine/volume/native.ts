@@ -231,6 +231,11 @@ export interface NativeVolume {
   /** Grows the volume; a smaller size is refused (INVALID_ARGUMENT). The keeper's resizeLoop makes the kernel look again. */
   resize(sizeBytes: number): void;
   setIoTimeout(timeoutMs: number): void;
+  /**
+   * Every request that waits and every later one gets an I/O error, for good: a writer that is fenced must not serve what may be
+   * out of date.
+   */
+  fail(): void;
   stats(): NativeVolumeStats;
 
   /**

@@ -28,7 +28,7 @@ export type ReplayOptions = {
 };
 
 /** Log blobs that are looked for at once; their images are in memory until it is their turn. */
-const WINDOW = 4;
+const WINDOW = 8;
 const RETRY_FIRST_MS = 50;
 const RETRY_MOST_MS = 1000;
 
@@ -127,6 +127,7 @@ async function decide(options: ReplayOptions, sequence: bigint, deadline: Deadli
     for (let delayMs = RETRY_FIRST_MS; ; delayMs = Math.min(RETRY_MOST_MS, delayMs * 2)) {
       const verdict = await tryVerdict({ ...request, deadline });
       if (verdict.kind !== 'open') return verdict;
+      deadline.throwIfExpired(); // then their silence is ours
       silent = verdict.evidence.silent;
       if (!waited) {
         waited = true;

@@ -5,7 +5,7 @@ import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import { isVolumeId, type VolumeId } from '../blob/index.ts';
 import type { BlobClient } from '../client/index.ts';
-import type { ControlClient } from '../control/index.ts';
+import type { ControlClient, Volume as ControlVolume } from '../control/index.ts';
 import type { Slab } from '../slab/index.ts';
 import { HostedVolume } from './hosted-volume.ts';
 import { IncarnationFile } from './incarnation-file.ts';
@@ -28,6 +28,7 @@ export type VolumeHostOptions = {
 };
 
 const CONTROL_MS = 10_000;
+const CONTROL_RETRY_MS = 100;
 const ADOPT_RETRY_MS = 500;
 /** An answer still has to travel before the caller's deadline. */
 const ANSWER_MS = 500;
@@ -110,9 +111,7 @@ export class VolumeHost {
       const reopened = await this.#reuse(present, mode, deadline);
       if (reopened !== undefined) return reopened;
     }
-    const record = await this.#options.control.getVolume(id, {
-      timeoutMs: Math.min(CONTROL_MS, deadline.remainingMs()),
-    });
+    const record = await this.#record(id, deadline);
     const volume = this.#make(metaOf(record, mode));
     this.#volumes.set(id, volume);
     try {
@@ -125,6 +124,19 @@ export class VolumeHost {
     } catch (err) {
       this.#volumes.delete(id);
       throw err;
+    }
+  }
+
+  /** Control may be starting just now: it is asked again until the deadline. */
+  async #record(id: VolumeId, deadline: Deadline): Promise<ControlVolume> {
+    const { control, clock } = this.#options;
+    for (;;) {
+      try {
+        return await control.getVolume(id, { timeoutMs: Math.min(CONTROL_MS, deadline.remainingMs()) });
+      } catch (err) {
+        if (!NabuError.is(err, 'UNAVAILABLE') || deadline.remainingMs() <= 2 * ANSWER_MS) throw err;
+      }
+      await clock.sleep(CONTROL_RETRY_MS, deadline.signal);
     }
   }
 
