@@ -102,6 +102,7 @@ Napi::Function VolumeObject::define(Napi::Env env) {
                       InstanceMethod<&VolumeObject::forget>("forget"),
                       InstanceMethod<&VolumeObject::resize>("resize"),
                       InstanceMethod<&VolumeObject::setIoTimeout>("setIoTimeout"),
+                      InstanceMethod<&VolumeObject::fail>("fail"),
                       InstanceMethod<&VolumeObject::stats>("stats"),
                       InstanceMethod<&VolumeObject::close>("close"),
                       InstanceMethod<&VolumeObject::directRead>("directRead"),
@@ -465,6 +466,12 @@ Napi::Value VolumeObject::setIoTimeout(Info info) {
   if (!timeout) return env.Undefined();
   volume_->setIoTimeout(*timeout);
   if (frontend_) frontend_->wakeExpiry();
+  return env.Undefined();
+}
+
+Napi::Value VolumeObject::fail(Info info) {
+  const Napi::Env env = info.Env();
+  if (open(env, "fail")) volume_->fail();
   return env.Undefined();
 }
 

@@ -40,6 +40,7 @@ class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
   Napi::Value forget(Info info);
   Napi::Value resize(Info info);
   Napi::Value setIoTimeout(Info info);
+  Napi::Value fail(Info info);
   Napi::Value stats(Info info);
   Napi::Value close(Info info);
   Napi::Value directRead(Info info);

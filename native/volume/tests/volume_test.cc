@@ -98,6 +98,27 @@ TEST_CASE("a write that finds the ring full waits, in order, until there is room
   CHECK(rig.read(0, 1)[0] == 0x0505050505050505);
 }
 
+TEST_CASE("a volume that was failed answers what waits and everything after with EIO") {
+  Rig rig(64 << 20, 1);
+  REQUIRE(rig.open());
+  rig.write(0, 1, 1);
+  TestRequest flush;
+  flush.op = RequestOp::kFlush;
+  rig.volume->flush(flush);
+  rig.volume->fail();
+  CHECK(flush.released);
+  CHECK(flush.error == EIO);
+  std::byte bytes[kBlockBytes];
+  CHECK(rig.volume->tryRead(0, 1, bytes, 1) == EIO);
+  CHECK(rig.volume->tryFlush() == EIO);
+  TestRequest read;
+  read.count = 1;
+  read.bytes = bytes;
+  rig.volume->read(read, 1);
+  CHECK(read.released);
+  CHECK(read.error == EIO);
+}
+
 TEST_CASE("closing answers what waits and lets go of it") {
   Rig rig(64 << 20, 1);
   REQUIRE(rig.open());
