@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { NabuError } from '../../common/errors/index.ts';
-import { runCommand } from '../../common/process/index.ts';
 import type { FsType } from '../request/index.ts';
 import { type BlockDevice, blockDeviceSize } from './block-device.ts';
+import { runBound } from './bound-command.ts';
 import { ext4Bytes } from './ext4-size.ts';
 import type { CommandContext } from './mount-commands.ts';
 
@@ -15,7 +15,7 @@ const LAST_GROUP_BYTES = 8n << 20n;
 
 /** What the device holds by its magic numbers: a file system, a partition table, ...; undefined when nothing is recognised. */
 export async function probeContent(device: BlockDevice, context: CommandContext): Promise<string | undefined> {
-  const probe = await runCommand(['blkid', '-p', '-o', 'export', device.path], {
+  const probe = await runBound(['blkid', '-p', '-o', 'export', device.path], {
     ...context,
     okExitCodes: [NOTHING, AMBIVALENT],
   });
@@ -42,14 +42,14 @@ export async function makeFilesystem(
     fsType === 'ext4'
       ? ['mkfs.ext4', '-F', '-q', '-m', '0', '-E', extended, ...options, device.path]
       : ['mkfs.xfs', '-f', '-K', '-q', ...options, device.path];
-  await runCommand(command, context);
+  await runBound(command, context);
 }
 
 /** ext4 is checked as far as that needs no person; xfs repairs itself when it is mounted. */
 export async function checkFilesystem(device: BlockDevice, fsType: FsType, context: CommandContext): Promise<void> {
   if (fsType !== 'ext4') return;
   try {
-    await runCommand(['e2fsck', '-p', device.path], { ...context, okExitCodes: CORRECTED });
+    await runBound(['e2fsck', '-p', device.path], { ...context, okExitCodes: CORRECTED });
   } catch (err) {
     if (!NabuError.is(err, 'COMMAND_FAILED')) throw err;
     const reason = 'its ext4 has errors that fsck does not correct by itself; the log of the plugin has its words';
@@ -71,11 +71,11 @@ export async function growFilesystem(
   context: CommandContext,
 ): Promise<void> {
   if (mount.fsType === 'xfs') {
-    await runCommand(['xfs_growfs', mount.path], context);
+    await runBound(['xfs_growfs', mount.path], context);
     return;
   }
   try {
-    await runCommand(['resize2fs', mount.device.path], context);
+    await runBound(['resize2fs', mount.device.path], context);
   } catch (err) {
     if (!NabuError.is(err, 'COMMAND_FAILED') || (await mayGrowExt4())) throw err;
     const reason = 'the plugin lacks CAP_SYS_RESOURCE; the device has grown, and its ext4 will when it is next staged';
@@ -89,6 +89,6 @@ export async function growUnmounted(device: BlockDevice, fsType: FsType, context
   const [own, whole] = [await ext4Bytes(device), await blockDeviceSize(device)];
   // mkfs and resize2fs may leave a last group that is too small to be one.
   if (own === 0n || own + LAST_GROUP_BYTES >= whole) return;
-  await runCommand(['e2fsck', '-f', '-p', device.path], { ...context, okExitCodes: CORRECTED });
-  await runCommand(['resize2fs', device.path], context);
+  await runBound(['e2fsck', '-f', '-p', device.path], { ...context, okExitCodes: CORRECTED });
+  await runBound(['resize2fs', device.path], context);
 }

@@ -1,8 +1,8 @@
 import type { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
-import { runCommand } from '../../common/process/index.ts';
 import type { FsType } from '../request/index.ts';
+import { runBound } from './bound-command.ts';
 
 export type CommandContext = { readonly deadline: Deadline; readonly logger: Logger };
 
@@ -28,7 +28,7 @@ export async function mountDevice(
   context: CommandContext,
 ): Promise<void> {
   const options = mount.options.length === 0 ? [] : ['-o', mount.options.join(',')];
-  const command = runCommand(['mount', '-t', mount.fsType, ...options, mount.device, mount.path], context);
+  const command = runBound(['mount', '-t', mount.fsType, ...options, mount.device, mount.path], context);
   await refusedAs(command, () =>
     NabuError.of('FAILED_PRECONDITION', {
       operation: `mounting the ${mount.fsType} of the volume`,
@@ -39,21 +39,21 @@ export async function mountDevice(
 
 /** Shows what is at `source` at `target` too. */
 export async function bindMount(source: string, target: string, context: CommandContext): Promise<void> {
-  await runCommand(['mount', '--bind', source, target], context);
+  await runBound(['mount', '--bind', source, target], context);
 }
 
 export async function makeBindReadOnly(target: string, context: CommandContext): Promise<void> {
-  await runCommand(['mount', '-o', 'remount,bind,ro', target], context);
+  await runBound(['mount', '-o', 'remount,bind,ro', target], context);
 }
 
 /** Throws VOLUME_IN_USE while a process has something open there. Never lazy: a detached file system would still write. */
 export async function unmount(path: string, volumeId: string, context: CommandContext): Promise<void> {
-  await refusedAs(runCommand(['umount', path], context), () =>
+  await refusedAs(runBound(['umount', path], context), () =>
     NabuError.of('VOLUME_IN_USE', { volumeId, reason: `a process has files open at ${path}` }),
   );
 }
 
 /** A read-only bind of a device node stops nobody from writing to the device; this does. */
 export async function setDeviceReadOnly(device: string, readOnly: boolean, context: CommandContext): Promise<void> {
-  await runCommand(['blockdev', readOnly ? '--setro' : '--setrw', device], context);
+  await runBound(['blockdev', readOnly ? '--setro' : '--setrw', device], context);
 }
