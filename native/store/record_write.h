@@ -6,13 +6,11 @@
 #include "store/aligned_buffer.h"
 #include "store/device.h"
 #include "store/format.h"
+#include "store/segments.h"
 
 namespace nabu::store {
 
 class Store;
-
-/** Who may take a free segment when few are left: each class leaves some to the ones behind it. */
-enum class SpaceClass : uint8_t { kUser, kSystem, kCompaction, kCheckpoint };
 
 /** One record on its way to the device. The header is complete but for place, sequence and
  * checksum. */

@@ -21,6 +21,9 @@ enum class SegmentState : uint8_t {
   kCheckpoint,
 };
 
+/** Who may take a free segment when few are left: each class leaves some to the ones behind it. */
+enum class SpaceClass : uint8_t { kUser, kSystem, kCompaction, kCheckpoint };
+
 struct Segment {
   SegmentState state = SegmentState::kUncreated;
   uint64_t generation = 0;
@@ -30,8 +33,9 @@ struct Segment {
   uint32_t used = 0;     // blocks, headers included
   uint32_t pending = 0;  // records in flight
   uint32_t readers = 0;
-  bool compacting = false;
-  std::vector<FooterEntry> entries;  // until sealed
+  bool stuck = false;                       // holds a record that cannot be copied: never compacted
+  SpaceClass takenFor = SpaceClass::kUser;  // others of that rank or more may write to it
+  std::vector<FooterEntry> entries;         // until sealed
 };
 
 /** Where segments lie, and what is in them. */

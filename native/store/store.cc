@@ -2,6 +2,8 @@
 
 #include <sys/random.h>
 
+#include <sstream>
+
 #include "store/operations.h"
 
 namespace nabu::store {
@@ -27,7 +29,7 @@ std::variant<std::unique_ptr<Store>, OpenError> Store::open(std::unique_ptr<Devi
 
 Store::~Store() {
   stopping_ = closing_ = true;
-  failWaiting(Status::kClosed, false);
+  failAllWaiting(Status::kClosed);
   for (;;) {
     for (Signal* signal : {&tick_, &superFree_, &segmentFree_, &idle_}) signal->notify();
     if (device_->inFlight() == 0 && tasks_ == 0) break;
@@ -138,7 +140,7 @@ void Store::schedule() {
   const uint32_t shortOf = checkpointNeed() + 3 + segments_.count() / 32;
   const bool spaceShort = takeable() <= shortOf;
   const uint64_t every = options_.checkpointEveryBytes;
-  if (!checkpointing_ && !closing_ &&
+  if (!checkpointing_ && !closing_ && options_.nowMs() >= checkpointAfterMs_ &&
       (checkpointWanted_ || bytesSinceCheckpoint_ >= every ||
        (spaceShort && segments_.countOf(SegmentState::kFreed) > 0 && !freeing_))) {
     checkpointing_ = true;
@@ -146,7 +148,7 @@ void Store::schedule() {
     spawn(checkpointTask());
   }
   if (!compacting_ && !closing_ && spaceShort &&
-      (!waiting_.empty() || options_.nowMs() >= compactAfterMs_)) {
+      (usersWait() || options_.nowMs() >= compactAfterMs_)) {
     compacting_ = true;
     spawn(compactTask());
   }
@@ -154,16 +156,17 @@ void Store::schedule() {
     expiring_ = true;
     spawn(expire());
   }
-  if (!waiting_.empty() || !waitingSystem_.empty()) {
+  if (anyWaiting()) {
     drainWaiting();
-    if (!waiting_.empty() || !waitingSystem_.empty()) prepareMore(SpaceClass::kUser);
-    if (!waiting_.empty() && hopeless(SpaceClass::kUser)) {
-      full_ = true;
-      ++counters_.fullRefusals;
-      failWaiting(Status::kFull, true);
-    }
-    if (!waitingSystem_.empty() && hopeless(waitingSystem_.front()->space)) {
-      failWaiting(Status::kFull, false);
+    if (anyWaiting()) prepareMore(SpaceClass::kUser);
+    for (const SpaceClass space :
+         {SpaceClass::kUser, SpaceClass::kSystem, SpaceClass::kCompaction}) {
+      if (waitingOf(space).empty() || !hopeless(space)) continue;
+      if (space != SpaceClass::kCompaction) {
+        full_ = true;
+        ++counters_.fullRefusals;
+      }
+      failWaiting(Status::kFull, space);
     }
   } else if (ready_.empty() && !open_) {
     prepareMore(SpaceClass::kUser);
@@ -210,6 +213,28 @@ Stats Store::stats() const {
                 : full_     ? StoreState::kFull
                             : StoreState::kOk;
   return stats;
+}
+
+std::string Store::describe() const {
+  std::ostringstream text;
+  text << "states";
+  for (uint8_t i = 0; i <= static_cast<uint8_t>(SegmentState::kCheckpoint); ++i) {
+    text << ' ' << segments_.countOf(static_cast<SegmentState>(i));
+  }
+  text << " need " << checkpointNeed() << " waiting " << waiting_[0].size() << '+'
+       << waiting_[1].size() << '+' << waiting_[2].size() << " ready " << ready_.size()
+       << (open_ ? " open" : "") << (preparing_ ? " preparing" : "")
+       << (checkpointing_ ? " checkpointing" : "") << (compacting_ ? " compacting" : "")
+       << (freeing_ ? " freeing" : "") << (failed_ ? " failed" : "")
+       << (superBusy_ ? " superblock" : "") << " victim "
+       << (pickVictim() ? static_cast<int64_t>(*pickVictim()) : -1) << " tasks " << tasks_;
+  for (uint32_t i = 0; i < segments_.count(); ++i) {
+    const Segment& segment = segments_[i];
+    text << '\n'
+         << i << ": state " << static_cast<int>(segment.state) << " used " << segment.used
+         << " live " << segment.liveBytes / kBlockBytes << (segment.stuck ? " stuck" : "");
+  }
+  return text.str();
 }
 
 void Store::close(Done done) {

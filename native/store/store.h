@@ -166,7 +166,7 @@ class Store {
   size_t poll();
   void kick() { device_->kick(); }
   /** Background work waits for time to pass: call poll again within some 20 ms. */
-  bool wantsTick() const { return tick_.hasWaiters() || !waiting_.empty(); }
+  bool wantsTick() const { return tick_.hasWaiters() || anyWaiting(); }
   /** There is work that waits for nothing but the next poll. */
   bool wantsPoll() const {
     return device_->ready() || sweeping_ || segments_.anyEmptied() || ownerWanted_ || freeWanted_;
@@ -176,6 +176,8 @@ class Store {
   const Counters& counters() const { return counters_; }
   const char* detail() const { return detail_; }
   Stats stats() const;
+  /** For tests that hang: what waits for what. */
+  std::string describe() const;
 
  private:
   struct AppendWrite;
@@ -244,24 +246,36 @@ class Store {
   void ownerProgress(Owner& owner);
 
   // store_log.cc: records to segments
-  bool roomNow(uint32_t blocks) const;
+  bool roomNow(uint32_t blocks, SpaceClass space) const;
+  bool mayWrite(const Segment& segment, SpaceClass space) const;
   Status admit(uint32_t blocks, SpaceClass space);
   void submitRecord(RecordWrite* write);
   bool tryPlace(RecordWrite* write);
+  std::deque<RecordWrite*>& waitingOf(SpaceClass space) {
+    return waiting_[static_cast<size_t>(space)];
+  }
+  const std::deque<RecordWrite*>& waitingOf(SpaceClass space) const {
+    return waiting_[static_cast<size_t>(space)];
+  }
+  bool anyWaiting() const {
+    return !waiting_[0].empty() || !waiting_[1].empty() || !waiting_[2].empty();
+  }
+  bool usersWait() const { return !waitingOf(SpaceClass::kUser).empty(); }
   void place(RecordWrite* write);
   static void recordWritten(IoRequest* io);
   void recordEnded(RecordWrite* write);
   bool buried(const Fingerprint& print, uint64_t stamp);
   void startFlush();
   void drainWaiting();
-  void failWaiting(Status status, bool usersOnly);
+  void failWaiting(Status status, SpaceClass space);
+  void failAllWaiting(Status status);
   void deviceFailed(int error);
   bool mayTake(SpaceClass space) const;
   uint32_t takeable() const;
   uint32_t checkpointNeed() const;
   bool hopeless(SpaceClass space) const;
   void prepareMore(SpaceClass space);
-  Co<> prepareSegment();
+  Co<> prepareSegment(SpaceClass demand);
   Co<std::optional<uint32_t>> takeSegment(SegmentUse use, uint64_t checkpointId);
   Co<int> writeZeros(uint32_t index);
   void sealOpen();
@@ -319,9 +333,10 @@ class Store {
   // store_compact.cc
   std::optional<uint32_t> pickVictim() const;
   Co<> compactTask();
-  Co<bool> compactSegment(uint32_t index);
-  Co<bool> compactRecord(uint32_t index, FooterEntry entry);
-  Co<bool> copyRecord(uint32_t index, FooterEntry entry);
+  enum class Compacted { kDone, kNoRoom, kUnreadable };
+  Co<Compacted> compactSegment(uint32_t index);
+  Co<Compacted> compactRecord(uint32_t index, FooterEntry entry);
+  Co<Compacted> copyRecord(uint32_t index, FooterEntry entry);
   IndexEntry* entryAt(const Fingerprint& print, uint64_t block);
   bool expiryDue() const;
   bool expiredStamp(uint64_t stamp) const;
@@ -340,15 +355,18 @@ class Store {
   SegmentTable segments_;
   HeaderCache headers_;
   uint64_t shards_ = 0, tombstones_ = 0;
+  uint64_t ruleBytes_ = 0;        // of all owner tombstones, in a checkpoint
+  bool checkpointStuck_ = false;  // the last one did not find the segments it needs
+  uint64_t checkpointAfterMs_ = 0;
 
   // The log. Invariant: at most one open segment; segments are used in the order of their
   // generations.
   std::optional<uint32_t> open_;
   std::deque<uint32_t> ready_;
   uint64_t nextGeneration_ = 1, nextSequence_ = 1;
-  uint64_t inFlightBase_ = 1;       // all records below have ended
-  std::deque<bool> inFlightEnded_;  // from inFlightBase_ on
-  std::deque<RecordWrite*> waiting_, waitingSystem_;
+  uint64_t inFlightBase_ = 1;                        // all records below have ended
+  std::deque<bool> inFlightEnded_;                   // from inFlightBase_ on
+  std::array<std::deque<RecordWrite*>, 3> waiting_;  // for a segment, by SpaceClass, each in order
   std::vector<RecordWrite*> unflushed_, flushing_;
   struct Flush : IoRequest {
     Store* store = nullptr;

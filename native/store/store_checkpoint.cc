@@ -16,21 +16,17 @@ struct SlotElement {
   uint32_t slot;
   uint32_t reserved;
 };
+/** Of an owner's state or of one of its tombstones; the body, padded to 8 bytes, follows. */
 struct OwnerElement {
-  uint8_t owner[16];
-  uint64_t block;
-  uint32_t bodyLength;
-  uint32_t reserved;
-  uint8_t body[sizeof(OwnerStateBody) + kMaxNoteBytes];
-};
-struct RuleElement {
   uint8_t owner[16];
   uint64_t block;
   uint64_t stamp;
   uint32_t bodyLength;
   uint32_t reserved;
-  uint8_t body[sizeof(OwnerRangeBody) + kMaxPins * 16];
 };
+constexpr uint64_t kRetryAfterMs = 100;
+constexpr uint32_t kLongestBody =
+    std::max(sizeof(OwnerStateBody) + kMaxNoteBytes, sizeof(OwnerRangeBody) + kMaxPins * 16);
 struct MarkElement {
   uint64_t hash, tag;
   uint8_t stripeId[16];
@@ -39,6 +35,19 @@ struct MarkElement {
   uint32_t missingMask;
   uint32_t reserved;
 };
+
+std::vector<uint8_t> ownerElement(const Id16& owner, uint64_t block, uint64_t stamp,
+                                  const uint8_t* body, uint32_t length) {
+  OwnerElement element{};
+  std::copy(owner.begin(), owner.end(), element.owner);
+  element.block = block;
+  element.stamp = stamp;
+  element.bodyLength = length;
+  std::vector<uint8_t> bytes(sizeof element + roundUp(length, 8));
+  std::memcpy(bytes.data(), &element, sizeof element);
+  std::memcpy(bytes.data() + sizeof element, body, length);
+  return bytes;
+}
 
 uint64_t chunkBytesFor(const SegmentTable& segments) {
   const uint64_t room = segments.segmentBytes() - kSegmentHeaderBlocks * kBlockBytes;
@@ -58,7 +67,8 @@ class Store::CheckpointWriter {
   Co<bool> add(SectionKind section, const Element& element) {
     co_return co_await add(section, &element, sizeof element);
   }
-  Co<bool> add(SectionKind section, const void* element, uint32_t length) {
+  Co<bool> add(SectionKind section, const void* element, size_t size) {
+    const auto length = static_cast<uint32_t>(size);
     if (section != section_ || sizeof(ChunkHeader) + length_ + length > buffer_.sizeBytes()) {
       const bool fine16 = co_await flush();
       if (!fine16) co_return false;
@@ -151,7 +161,11 @@ Co<> Store::checkpointTask() {
   ++tasks_;
   const std::vector<Done> waiters = std::exchange(checkpointWaiters_, {});
   const bool good = co_await writeCheckpoint();
-  if (!good) ++counters_.checkpointFailures;
+  checkpointStuck_ = !good;
+  if (!good) {
+    ++counters_.checkpointFailures;
+    checkpointAfterMs_ = options_.nowMs() + kRetryAfterMs;
+  }
   checkpointing_ = false;
   --tasks_;
   for (const Done& done : waiters) done(good ? Status::kOk : Status::kFailed, 0);
@@ -225,13 +239,10 @@ Co<bool> Store::writeSections(CheckpointWriter& writer) {
     element.slot = i;
     slots.push_back(element);
   }
-  std::vector<OwnerElement> owners;
-  std::vector<RuleElement> rules;
+  std::vector<std::vector<uint8_t>> owners, rules;
+  uint8_t body[kLongestBody];
   for (const auto& [id, owner] : owners_.all()) {
     if (owner->hasState) {
-      OwnerElement element{};
-      std::copy_n(id.begin(), 16, element.owner);
-      element.block = owner->stateBlock;
       const OwnerState& state = owner->state;
       const OwnerStateBody fixed{state.fence.generation,
                                  state.fence.incarnation,
@@ -239,18 +250,14 @@ Co<bool> Store::writeSections(CheckpointWriter& writer) {
                                  state.noteVersion,
                                  static_cast<uint32_t>(state.note.size()),
                                  0};
-      std::memcpy(element.body, &fixed, sizeof fixed);
-      std::copy(state.note.begin(), state.note.end(), element.body + sizeof fixed);
-      element.bodyLength = static_cast<uint32_t>(sizeof fixed + state.note.size());
-      owners.push_back(element);
+      std::memcpy(body, &fixed, sizeof fixed);
+      std::copy(state.note.begin(), state.note.end(), body + sizeof fixed);
+      const auto length = static_cast<uint32_t>(sizeof fixed + state.note.size());
+      owners.push_back(ownerElement(id, owner->stateBlock, 0, body, length));
     }
     for (const OwnerRule& rule : owner->rules) {
-      RuleElement element{};
-      std::copy_n(id.begin(), 16, element.owner);
-      element.block = rule.block;
-      element.stamp = rule.stamp;
-      element.bodyLength = encodeOwnerRule(rule, element.body);
-      rules.push_back(element);
+      const uint32_t length = encodeOwnerRule(rule, body);
+      rules.push_back(ownerElement(id, rule.block, rule.stamp, body, length));
     }
   }
   std::vector<MarkElement> marks;
@@ -262,10 +269,14 @@ Co<bool> Store::writeSections(CheckpointWriter& writer) {
   }
   const bool fine22 = co_await writer.addAll(kSectionEpochSlots, slots);
   if (!fine22) co_return false;
-  const bool fine23 = co_await writer.addAll(kSectionOwners, owners);
-  if (!fine23) co_return false;
-  const bool fine24 = co_await writer.addAll(kSectionOwnerRules, rules);
-  if (!fine24) co_return false;
+  for (const auto& element : owners) {
+    const bool good = co_await writer.add(kSectionOwners, element.data(), element.size());
+    if (!good) co_return false;
+  }
+  for (const auto& element : rules) {
+    const bool good = co_await writer.add(kSectionOwnerRules, element.data(), element.size());
+    if (!good) co_return false;
+  }
   co_return co_await writer.addAll(kSectionDegraded, marks);
 }
 
@@ -323,6 +334,20 @@ bool Store::loadChunk(const ChunkHeader& header, const uint8_t* bytes,
     }
     return true;
   };
+  const auto eachOwner = [&](auto&& take) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < header.count; ++i) {
+      OwnerElement element;
+      if (header.length - at < sizeof element) return false;
+      std::memcpy(&element, bytes + at, sizeof element);
+      at += sizeof element;
+      if (element.bodyLength > kLongestBody || header.length - at < element.bodyLength)
+        return false;
+      if (!take(element, bytes + at)) return false;
+      at += static_cast<uint32_t>(roundUp(element.bodyLength, 8));
+    }
+    return at == header.length;
+  };
   switch (header.section) {
     case kSectionSegments:
       return each(CheckpointSegment{}, [&](const CheckpointSegment& element) {
@@ -340,8 +365,8 @@ bool Store::loadChunk(const ChunkHeader& header, const uint8_t* bytes,
         return true;
       });
     case kSectionOwners:
-      return each(OwnerElement{}, [&](const OwnerElement& element) {
-        const auto state = parseOwnerState(element.body, element.bodyLength);
+      return eachOwner([&](const OwnerElement& element, const uint8_t* body) {
+        const auto state = parseOwnerState(body, element.bodyLength);
         if (!state) return false;
         Owner& owner = owners_.get(element.owner);
         setOwnerState(owner, *state, element.block);
@@ -349,8 +374,8 @@ bool Store::loadChunk(const ChunkHeader& header, const uint8_t* bytes,
         return true;
       });
     case kSectionOwnerRules:
-      return each(RuleElement{}, [&](const RuleElement& element) {
-        auto rule = parseOwnerRule(element.body, element.bodyLength);
+      return eachOwner([&](const OwnerElement& element, const uint8_t* body) {
+        auto rule = parseOwnerRule(body, element.bodyLength);
         if (!rule) return false;
         rule->stamp = element.stamp;
         rule->block = element.block;

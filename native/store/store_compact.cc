@@ -23,8 +23,7 @@ std::optional<uint32_t> Store::pickVictim() const {
   std::optional<uint32_t> oldest;
   for (uint32_t i = 0; i < segments_.count(); ++i) {
     const Segment& segment = segments_[i];
-    if (segment.state != SegmentState::kSealed || segment.compacting || segment.liveBytes == 0)
-      continue;
+    if (segment.state != SegmentState::kSealed || segment.stuck || segment.liveBytes == 0) continue;
     if (!oldest || segment.generation < segments_[*oldest].generation) oldest = i;
     const uint64_t written =
         static_cast<uint64_t>(segment.used - kSegmentHeaderBlocks) * kBlockBytes;
@@ -60,22 +59,21 @@ Co<> Store::compactTask() {
   ++tasks_;
   for (;;) {
     if (closing_ || stopping_ || failed_ || readOnly_) break;
-    const bool enough =
-        waiting_.empty() && takeable() > checkpointNeed() + 3 + segments_.count() / 32;
+    const bool enough = !anyWaiting() && takeable() > checkpointNeed() + 3 + segments_.count() / 32;
     const auto victim = enough ? std::nullopt : pickVictim();
     if (!victim) {
       compactAfterMs_ = options_.nowMs() + kLookAgainMs;
       break;
     }
-    segments_[*victim].compacting = true;
-    const bool good = co_await compactSegment(*victim);
-    if (good || closing_ || stopping_) {
-      segments_[*victim].compacting = false;
-    }  // else it holds what cannot be copied: it stays as it is, and is not chosen again
-    if (good) ++counters_.compactedSegments;
-    if (segments_[*victim].liveBytes != 0 && good) {
+    const Compacted result = co_await compactSegment(*victim);
+    if (closing_ || stopping_ || failed_) break;
+    if (result == Compacted::kUnreadable) {
+      segments_[*victim].stuck = true;
+    } else if (result == Compacted::kNoRoom || segments_[*victim].liveBytes != 0) {
       compactAfterMs_ = options_.nowMs() + kLookAgainMs;
       break;
+    } else {
+      ++counters_.compactedSegments;
     }
   }
   compacting_ = false;
@@ -83,7 +81,7 @@ Co<> Store::compactTask() {
   idle_.notify();
 }
 
-Co<bool> Store::compactSegment(uint32_t index) {
+Co<Store::Compacted> Store::compactSegment(uint32_t index) {
   Replay list;
   list.segment = index;
   const bool fine1 = co_await readFooter(list);
@@ -93,19 +91,17 @@ Co<bool> Store::compactSegment(uint32_t index) {
   }
   uint64_t due = options_.nowMs();
   for (const FooterEntry& entry : list.entries) {
-    if (stopping_ || closing_ || failed_) co_return false;
+    if (stopping_ || closing_ || failed_) co_return Compacted::kNoRoom;
     if (!live(index, entry)) continue;
-    const bool fine2 = co_await compactRecord(index, entry);
-    if (!fine2) co_return false;
+    const Compacted result = co_await compactRecord(index, entry);
+    if (result != Compacted::kDone) co_return result;
     const uint64_t bytes = entry.kind == kShard ? entry.shardLength + kBlockBytes : kBlockBytes;
     counters_.compactedBytes += bytes;
     due += bytes * 1000 / options_.compactionBytesPerSecond;
-    const auto urgent = [this] {
-      return !waiting_.empty() || !waitingSystem_.empty() || takeable() <= checkpointNeed() + 3;
-    };
+    const auto urgent = [this] { return anyWaiting() || takeable() <= checkpointNeed() + 3; };
     while (!urgent() && options_.nowMs() < due && !closing_ && !stopping_) co_await tick_.wait();
   }
-  co_return true;
+  co_return Compacted::kDone;
 }
 
 bool Store::live(uint32_t index, const FooterEntry& entry) {
@@ -161,19 +157,19 @@ struct AwaitRecord {
 }  // namespace
 
 /** False: it cannot be copied. */
-Co<bool> Store::compactRecord(uint32_t index, FooterEntry entry) {
+Co<Store::Compacted> Store::compactRecord(uint32_t index, FooterEntry entry) {
   const uint64_t block = segments_.start(index) + entry.block;
   const Fingerprint print{entry.hash, entry.tag};
-  if (admit(1, SpaceClass::kCompaction) != Status::kOk) co_return false;
+  if (admit(1, SpaceClass::kCompaction) != Status::kOk) co_return Compacted::kNoRoom;
   if (entry.kind == kOwnerState) {
     // Not the record but what is in force: updates in flight were written before this one.
     Owner* owner = owners_.find(entry.owner);
     const std::unique_ptr<SmallWrite> write(
         ownerWrite(*owner, owner->next, SpaceClass::kCompaction));
     const int failure3 = co_await AwaitRecord{*write, &Store::submitRecord, *this};
-    if (failure3 != 0) co_return false;
+    if (failure3 != 0) co_return Compacted::kNoRoom;
     ownerDurable(write.get());
-    co_return true;
+    co_return Compacted::kDone;
   }
   if (entry.kind == kOwnerTombstone) {
     Owner* owner = owners_.find(entry.owner);
@@ -192,17 +188,17 @@ Co<bool> Store::compactRecord(uint32_t index, FooterEntry entry) {
         owner->state = owner->next = {};
       }
       owners_.forgetIfEmpty(*owner);
-      co_return true;
+      co_return Compacted::kDone;
     }
     const std::unique_ptr<SmallWrite> write(ruleWrite(*owner, *at(), SpaceClass::kCompaction));
     const int failure4 = co_await AwaitRecord{*write, &Store::submitRecord, *this};
-    if (failure4 != 0) co_return false;
+    if (failure4 != 0) co_return Compacted::kNoRoom;
     owner = owners_.find(entry.owner);
-    if (owner == nullptr || at() == owner->rules.end()) co_return true;
+    if (owner == nullptr || at() == owner->rules.end()) co_return Compacted::kDone;
     segments_.dropLive(block, kBlockBytes);
     segments_.addLive(write->block, kBlockBytes);
     at()->block = write->block;
-    co_return true;
+    co_return Compacted::kDone;
   }
   if (entry.kind == kDegradedMark) {
     StripeName name{entry.hash, entry.tag, {}};
@@ -210,36 +206,36 @@ Co<bool> Store::compactRecord(uint32_t index, FooterEntry entry) {
     const std::unique_ptr<SmallWrite> write(
         markWrite(degraded_[name], entry.stripeId, SpaceClass::kCompaction));
     const int failure5 = co_await AwaitRecord{*write, &Store::submitRecord, *this};
-    if (failure5 != 0) co_return false;
+    if (failure5 != 0) co_return Compacted::kNoRoom;
     const auto found = degraded_.find(name);
-    if (found == degraded_.end() || found->second.block != block) co_return true;
+    if (found == degraded_.end() || found->second.block != block) co_return Compacted::kDone;
     segments_.dropLive(block, kBlockBytes);
     segments_.addLive(write->block, kBlockBytes);
     found->second.block = write->block;
-    co_return true;
+    co_return Compacted::kDone;
   }
   if (entry.kind == kTombstone && expiredStamp(entry.stamp) && oldestSegment(index)) {
     ++counters_.expiredTombstones;
     expiredTombstoneBytes_ -= std::min<uint64_t>(expiredTombstoneBytes_, kBlockBytes);
     dropEntry(entryAt(print, block));
-    co_return true;
+    co_return Compacted::kDone;
   }
   co_return co_await copyRecord(index, entry);
 }
 
 /** The bytes themselves, under a new header; the stamp stays. */
-Co<bool> Store::copyRecord(uint32_t index, FooterEntry entry) {
+Co<Store::Compacted> Store::copyRecord(uint32_t index, FooterEntry entry) {
   const uint64_t block = segments_.start(index) + entry.block;
   const Fingerprint print{entry.hash, entry.tag};
   RecordWrite write;
   const bool fine6 = co_await readHeader(index, entry.block, write.header);
-  if (!fine6) co_return false;
+  if (!fine6) co_return Compacted::kUnreadable;
   const ShardMeta& old = write.head().meta;
   write.store = this;
   write.headerBlockCount = write.head().headerBlocks;
   write.payloadBlockCount = payloadBlocks(old);
   write.space = SpaceClass::kCompaction;
-  if (admit(write.blocks(), SpaceClass::kCompaction) != Status::kOk) co_return false;
+  if (admit(write.blocks(), SpaceClass::kCompaction) != Status::kOk) co_return Compacted::kNoRoom;
   AlignedBuffer payload;
   bool damaged = false;
   if (write.payloadBlockCount > 0) {
@@ -253,7 +249,7 @@ Co<bool> Store::copyRecord(uint32_t index, FooterEntry entry) {
     write.payload = payload.bytes();
   }
   IndexEntry* held = entryAt(print, block);
-  if (held == nullptr) co_return true;  // deleted meanwhile
+  if (held == nullptr) co_return Compacted::kDone;  // deleted meanwhile
   ShardMeta& meta = write.head().meta;
   if (entry.kind == kShard) {
     meta.flags |= kFlagCompaction;
@@ -267,9 +263,9 @@ Co<bool> Store::copyRecord(uint32_t index, FooterEntry entry) {
   write.footer = footerEntryOf(meta, print);
   write.footer.damaged = damaged;
   const int failure7 = co_await AwaitRecord{write, &Store::submitRecord, *this};
-  if (failure7 != 0) co_return false;
+  if (failure7 != 0) co_return Compacted::kNoRoom;
   held = entryAt(print, block);
-  if (held == nullptr) co_return true;
+  if (held == nullptr) co_return Compacted::kDone;
   segments_.dropLive(block, static_cast<uint64_t>(held->recordBlocks()) * kBlockBytes);
   segments_.addLive(write.block, static_cast<uint64_t>(held->recordBlocks()) * kBlockBytes);
   held->setBlock(write.block);
@@ -277,7 +273,7 @@ Co<bool> Store::copyRecord(uint32_t index, FooterEntry entry) {
     ++counters_.corruptReads;
     held->flags |= kEntryCorrupt;
   }
-  co_return true;
+  co_return Compacted::kDone;
 }
 
 /** Counts now and then how much room tombstones take that nobody needs any more. */

@@ -9,6 +9,11 @@ namespace {
 
 constexpr uint64_t kSweepPerPoll = 2048;
 
+/** In a checkpoint. */
+uint64_t ruleBytes(const OwnerRule& rule) {
+  return 96 + sizeof(OwnerRangeBody) + rule.pins.size() * 16;
+}
+
 uint64_t recordBytes(const IndexEntry& entry) {
   return static_cast<uint64_t>(entry.recordBlocks()) * kBlockBytes;
 }
@@ -141,6 +146,8 @@ void Store::setOwnerState(Owner& owner, const OwnerState& state, uint64_t block)
 }
 
 void Store::addRule(Owner& owner, OwnerRule rule) {
+  // Only what the new one says anyway. Ranges that merely touch must not become one: under the
+  // later stamp the older range would cover records that were written in between.
   if (rule.pins.empty()) {
     for (size_t i = 0; i < owner.rules.size(); ++i) {
       const OwnerRule& other = owner.rules[i];
@@ -152,6 +159,7 @@ void Store::addRule(Owner& owner, OwnerRule rule) {
     }
   }
   segments_.addLive(rule.block, kBlockBytes);
+  ruleBytes_ += ruleBytes(rule);
   rule.swept = false;
   rule.lap = sweepLap_ + 1;
   owner.rules.push_back(std::move(rule));
@@ -162,6 +170,7 @@ void Store::addRule(Owner& owner, OwnerRule rule) {
 void Store::dropRule(Owner& owner, size_t index) {
   OwnerRule& rule = owner.rules[index];
   segments_.dropLive(rule.block, kBlockBytes);
+  ruleBytes_ -= ruleBytes(rule);
   if (!rule.swept) --owner.unswept;
   owner.rules.erase(owner.rules.begin() + static_cast<std::ptrdiff_t>(index));
 }

@@ -28,19 +28,33 @@ FooterEntry footerEntryOf(const ShardMeta& meta, const Fingerprint& print) {
   return entry;
 }
 
-bool Store::roomNow(uint32_t blocks) const {
-  return (open_ && segments_.fits(segments_[*open_], blocks)) || !ready_.empty();
+/**
+ * A segment that was taken for compaction or deletes when space was short is theirs: what users
+ * wrote into it would take the room that is needed to win room.
+ */
+bool Store::mayWrite(const Segment& segment, SpaceClass space) const {
+  return space >= segment.takenFor || mayTake(space);
+}
+
+bool Store::roomNow(uint32_t blocks, SpaceClass space) const {
+  if (open_ && segments_.fits(segments_[*open_], blocks) && mayWrite(segments_[*open_], space)) {
+    return true;
+  }
+  return !ready_.empty() && mayWrite(segments_[ready_.front()], space);
 }
 
 uint32_t Store::takeable() const {
   return segments_.countOf(SegmentState::kFree) + segments_.countOf(SegmentState::kUncreated);
 }
 
-/** Segments that the next checkpoint will take. */
+/** Segments that the next checkpoint will take: at least what an index full of small records would.
+ */
 uint32_t Store::checkpointNeed() const {
-  const uint64_t bytes = index_.size() * sizeof(IndexEntry) + degraded_.size() * 96 +
-                         segments_.count() * 32ULL + owners_.all().size() * 4096ULL + kChunkBytes;
-  return static_cast<uint32_t>(bytes / segments_.usableBytes() + 1);
+  const uint64_t bytes = index_.size() * (sizeof(IndexEntry) + 1) + degraded_.size() * 96 +
+                         segments_.count() * 24ULL + owners_.all().size() * 4096ULL + ruleBytes_ +
+                         8 * kBlockBytes;
+  const auto now = static_cast<uint32_t>(bytes / segments_.usableBytes() + 1);
+  return std::max(now, segments_.count() / 64 + 1);
 }
 
 bool Store::mayTake(SpaceClass space) const {
@@ -60,24 +74,30 @@ bool Store::mayTake(SpaceClass space) const {
 
 /** No segment can be had now, and nothing is under way or can be started that would free one. */
 bool Store::hopeless(SpaceClass space) const {
-  if (mayTake(space) || preparing_ || !ready_.empty()) return false;
+  if (mayTake(space) || preparing_) return false;
   if (space == SpaceClass::kCompaction) return true;
-  return segments_.countOf(SegmentState::kFreed) == 0 && !segments_.anyEmptied() &&
-         !checkpointing_ && !freeing_ && !compacting_ &&
-         segments_.countOf(SegmentState::kSealing) == 0 && !pickVictim();
+  const bool toFree = segments_.countOf(SegmentState::kFreed) > 0 && !checkpointStuck_;
+  if (toFree || segments_.anyEmptied() || checkpointing_ || freeing_ || compacting_ ||
+      segments_.countOf(SegmentState::kSealing) > 0) {
+    return false;
+  }
+  return !roomNow(1, SpaceClass::kCompaction) && !mayTake(SpaceClass::kCompaction) ? true
+                                                                                   : !pickVictim();
 }
 
 /** Before anything is taken: kOk, kTooLarge, kFull. */
 Status Store::admit(uint32_t blocks, SpaceClass space) {
   if (blocks > segments_.largestRecord()) return Status::kTooLarge;
-  if (roomNow(blocks) || !hopeless(space)) return Status::kOk;
-  full_ = true;
-  ++counters_.fullRefusals;
+  if (roomNow(blocks, space) || !hopeless(space)) return Status::kOk;
+  if (space < SpaceClass::kCompaction) {
+    full_ = true;
+    ++counters_.fullRefusals;
+  }
   return Status::kFull;
 }
 
 void Store::submitRecord(RecordWrite* write) {
-  auto& queue = write->space == SpaceClass::kUser ? waiting_ : waitingSystem_;
+  auto& queue = waitingOf(write->space);
   if (!queue.empty() || !tryPlace(write)) {
     queue.push_back(write);
     prepareMore(write->space);
@@ -86,10 +106,11 @@ void Store::submitRecord(RecordWrite* write) {
 
 bool Store::tryPlace(RecordWrite* write) {
   if (open_ && segments_.fits(segments_[*open_], write->blocks())) {
+    if (!mayWrite(segments_[*open_], write->space)) return false;
     place(write);
     return true;
   }
-  if (ready_.empty()) return false;
+  if (ready_.empty() || !mayWrite(segments_[ready_.front()], write->space)) return false;
   if (open_) sealOpen();
   open_ = ready_.front();
   ready_.pop_front();
@@ -197,17 +218,13 @@ void Store::deviceFailed(int error) {
   } else {
     failed_ = true;
   }
-  failWaiting(writable(), false);
+  failAllWaiting(writable());
   segmentFree_.notify();
 }
 
-void Store::failWaiting(Status status, bool usersOnly) {
+void Store::failWaiting(Status status, SpaceClass space) {
   std::deque<RecordWrite*> given;
-  given.swap(waiting_);
-  if (!usersOnly) {
-    given.insert(given.end(), waitingSystem_.begin(), waitingSystem_.end());
-    waitingSystem_.clear();
-  }
+  given.swap(waitingOf(space));
   for (RecordWrite* write : given) {
     write->result = status == Status::kFull     ? -ENOSPC
                     : status == Status::kClosed ? -ECANCELED
@@ -216,27 +233,39 @@ void Store::failWaiting(Status status, bool usersOnly) {
   }
 }
 
-void Store::drainWaiting() {
-  for (auto* queue : {&waitingSystem_, &waiting_}) {
-    while (!queue->empty() && tryPlace(queue->front())) queue->pop_front();
+void Store::failAllWaiting(Status status) {
+  for (const SpaceClass space : {SpaceClass::kUser, SpaceClass::kSystem, SpaceClass::kCompaction}) {
+    failWaiting(status, space);
   }
 }
 
-void Store::prepareMore(SpaceClass space) {
-  if (preparing_ || stopping_ || !opened_ || failed_ || readOnly_ || !ready_.empty()) return;
-  SpaceClass demand =
-      waiting_.empty() && !waitingSystem_.empty() ? waitingSystem_.front()->space : space;
-  for (const RecordWrite* write : waitingSystem_) demand = std::max(demand, write->space);
-  if (!mayTake(demand)) return;
-  preparing_ = true;
-  spawn(prepareSegment());
+/** Who wins room goes first, who takes it last. */
+void Store::drainWaiting() {
+  for (const SpaceClass space : {SpaceClass::kCompaction, SpaceClass::kSystem, SpaceClass::kUser}) {
+    auto& queue = waitingOf(space);
+    while (!queue.empty() && tryPlace(queue.front())) queue.pop_front();
+  }
 }
 
-Co<> Store::prepareSegment() {
+/** Ahead of need when there is plenty; else for the least of those who wait and may have it. */
+void Store::prepareMore(SpaceClass space) {
+  if (preparing_ || stopping_ || !opened_ || failed_ || readOnly_ || !ready_.empty()) return;
+  for (SpaceClass demand : {SpaceClass::kUser, SpaceClass::kSystem, SpaceClass::kCompaction}) {
+    const bool wanted =
+        demand == SpaceClass::kUser || demand == space || !waitingOf(demand).empty();
+    if (!wanted || !mayTake(demand)) continue;
+    preparing_ = true;
+    spawn(prepareSegment(demand));
+    return;
+  }
+}
+
+Co<> Store::prepareSegment(SpaceClass demand) {
   ++tasks_;
   const auto index = co_await takeSegment(kUseRecords, 0);
   preparing_ = false;
   if (index) {
+    segments_[*index].takenFor = demand;
     segments_.setState(*index, SegmentState::kReady);
     ready_.push_back(*index);
     ++counters_.segmentsPrepared;
@@ -294,6 +323,7 @@ Co<std::optional<uint32_t>> Store::takeSegment(SegmentUse use, uint64_t checkpoi
   segment.generation = nextGeneration_++;
   segment.firstSequence = nextSequence_;
   segment.liveBytes = 0;
+  segment.stuck = false;
   segment.used = kSegmentHeaderBlocks;
   segment.entries.clear();
   const bool fine27 = co_await writeSegmentHeader(index, use, checkpointId);

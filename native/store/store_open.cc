@@ -218,7 +218,7 @@ Co<bool> Store::recover() {
       index_ = Index();
       owners_ = OwnerTable();
       degraded_.clear();
-      shards_ = tombstones_ = 0;
+      shards_ = tombstones_ = ruleBytes_ = 0;
       for (uint32_t i = 0; i < segments_.count(); ++i) {
         segments_[i].liveBytes = 0;
         if (segments_[i].state == SegmentState::kCheckpoint) {

@@ -209,6 +209,13 @@ Co<bool> Store::replay(std::vector<Replay>& replays, uint64_t fromSequence) {
       const bool fine10 = co_await applyRecord(part.segment, entry);
       if (!fine10) lost = true;
     }
+    uint32_t end = kSegmentHeaderBlocks;
+    for (const FooterEntry& entry : part.entries) {
+      const bool shard = entry.kind == kShard;
+      const uint32_t payload = shard ? entry.shardLength / kBlockBytes : 0;
+      end = std::max(end, entry.block + payload + headerBlocksFor(shard ? 4 * payload : 0));
+    }
+    segments_[part.segment].used = end;
     if (!part.scanned) expected = part.nextSequence;
     nextSequence_ = std::max(nextSequence_, part.nextSequence);
     part.entries = std::move(kept);

@@ -103,18 +103,6 @@ Status Store::removeOwnerRange(const uint8_t* owner, OwnerRule rule, Done done) 
   Owner& known = owners_.get(owner);
   if (known.rules.size() >= kMaxRulesPerOwner) return refuse("range: too many of this owner");
   ++counters_.ownerDeletes;
-  if (rule.pins.empty() && !rule.whole()) {
-    // Ranges that touch become one, so that a log that is cut again and again keeps one rule.
-    // Sequences are never used again: the later stamp is right for all of it.
-    for (const OwnerRule& other : known.rules) {
-      const bool touches = other.range.from <= rule.range.to + (rule.range.to != UINT64_MAX) &&
-                           rule.range.from <= other.range.to + (other.range.to != UINT64_MAX);
-      if (!touches || !other.pins.empty() || !other.sameEpochs(rule) || other.stamp > rule.stamp)
-        continue;
-      rule.range = {std::min(rule.range.from, other.range.from),
-                    std::max(rule.range.to, other.range.to)};
-    }
-  }
   SmallWrite* write = ruleWrite(known, rule, SpaceClass::kSystem);
   write->done = done;
   write->then = &Store::ruleDurable;
