@@ -124,7 +124,12 @@ export class StripeRead {
     const startedMs = clock.monotonicMs();
     const lengthBytes = this.#pieces.reduce((most, piece) => Math.max(most, piece.length), 0);
     for (const piece of this.#pieces) this.#readDirectly(piece);
-    this.#armHedge(latency.hedgeAfterMs(lengthBytes));
+    latency.earn();
+    const hedgeMs = latency.hedgeAfterMs(lengthBytes);
+    this.#hedge = clock.setTimer(() => {
+      if (latency.trySpend()) this.#help(hedgeMs);
+      else this.#hedge = clock.setTimer(() => this.#help(hedgeMs), latency.hedgeAnywayAfterMs(lengthBytes) - hedgeMs);
+    }, hedgeMs);
     try {
       while (!this.#settledDirectly()) {
         if (this.#mixed) return { status: 'short', mixed: true };
@@ -150,13 +155,14 @@ export class StripeRead {
   }
 
   /** The first time for the owners, then for each further shard that is late, at growing distances. */
-  #armHedge(delayMs: number): void {
-    this.#hedge = this.#ports.clock.setTimer(() => {
-      if (this.#around) this.#extraRows++;
-      else this.#late = true;
-      if (this.#extraRows < this.#job.policy.m) this.#armHedge(2 * delayMs);
-      this.#wake.raise();
-    }, delayMs);
+  #help(againMs: number): void {
+    if (this.#around) this.#extraRows++;
+    else this.#late = true;
+    const nextMs = 2 * againMs;
+    if (this.#extraRows < this.#job.policy.m) {
+      this.#hedge = this.#ports.clock.setTimer(() => this.#help(nextMs), nextMs);
+    }
+    this.#wake.raise();
   }
 
   #readDirectly(piece: Piece): void {

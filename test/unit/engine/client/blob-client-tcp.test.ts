@@ -75,7 +75,7 @@ describe('blob client over tcp', () => {
     await Promise.all(listeners.map((listener) => listener.close()));
   });
 
-  const deadline = (): Deadline => new Deadline({ clock: realClock, operation: 'test', timeoutMs: 5000 });
+  const deadline = (): Deadline => new Deadline({ clock: realClock, operation: 'test', timeoutMs: 30_000 });
 
   it('puts and gets over six nodes, also when two of them are gone', async () => {
     using until = deadline();

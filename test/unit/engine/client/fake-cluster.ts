@@ -86,7 +86,7 @@ export class FakeCluster implements NodeConnector {
     return { client: node, closed: closed.promise, close: () => closed.resolve(undefined) };
   }
 
-  deadline(timeoutMs = 5000): Deadline {
+  deadline(timeoutMs = 30_000): Deadline {
     return new Deadline({ clock: this.#clock, operation: 'test', timeoutMs });
   }
 

@@ -14,7 +14,7 @@ import {
 } from '../../../../engine/control/index.ts';
 
 export const GIB = 1024 ** 3;
-export const CALL = { timeoutMs: 5000 };
+export const CALL = { timeoutMs: 15_000 };
 
 /** Confirms at once unless told that nodes are silent; remembers what it was asked. */
 export class FakeReaper implements VolumeReaper {
