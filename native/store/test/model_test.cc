@@ -3,8 +3,8 @@
 
 #include "store/test/harness.h"
 
-// A store against a map, under seeded operations, crashes and clean restarts: what was acknowledged is there, what was
-// deleted stays away, what was in flight is wholly there or wholly absent.
+// A store against a map, under seeded operations, crashes and clean restarts: what was acknowledged
+// is there, what was deleted stays away, what was in flight is wholly there or wholly absent.
 
 namespace nabu::store::test {
 namespace {
@@ -28,7 +28,8 @@ struct Rule {
   uint64_t from, to;
   uint64_t stamp;
   bool covers(const Held& held) const {
-    return held.owner == owner && held.sequence >= from && held.sequence <= to && held.stamp <= stamp;
+    return held.owner == owner && held.sequence >= from && held.sequence <= to &&
+           held.stamp <= stamp;
   }
 };
 
@@ -97,8 +98,9 @@ class Model {
       }
     } else if (dice < 90) {
       op->kind = Operation::kDelete;
-      op->held.stamp = random_() % 4 == 0 ? (stamp_ - std::min<uint64_t>(stamp_, random_() % 50)) << 20 | 1
-                                          : nextStamp();
+      op->held.stamp = random_() % 4 == 0
+                           ? (stamp_ - std::min<uint64_t>(stamp_, random_() % 50)) << 20 | 1
+                           : nextStamp();
     } else if (dice < 95) {
       op->kind = Operation::kRange;
       const uint64_t from = sequence_ > 60 ? sequence_ - 60 + random_() % 50 : 0;
@@ -211,7 +213,8 @@ class Model {
   }
 
   bool coveredByAcknowledged(const Held& held) const {
-    return std::any_of(rules_.begin(), rules_.end(), [&](const Rule& rule) { return rule.covers(held); });
+    return std::any_of(rules_.begin(), rules_.end(),
+                       [&](const Rule& rule) { return rule.covers(held); });
   }
   bool coveredByMaybe(const Held& held) const {
     return std::any_of(maybe_.begin(), maybe_.end(), [&](const auto& op) {
@@ -274,7 +277,8 @@ class Model {
         if (held.stamp == at->second) now = held;
       }
       for (const auto& op : maybe_) {
-        if (op->kind == Operation::kAppend && op->name == name && op->held.stamp == at->second) now = op->held;
+        if (op->kind == Operation::kAppend && op->name == name && op->held.stamp == at->second)
+          now = op->held;
       }
       REQUIRE(now.has_value());
       REQUIRE(!coveredByAcknowledged(*now));
@@ -293,7 +297,8 @@ class Model {
     bool known = state->noteVersion == held.noteVersion && state->note == held.note;
     for (const auto& op : maybe_) {
       if (op->kind != Operation::kFence || op->held.owner != owner) continue;
-      known = known || (state->noteVersion == op->update.noteVersion && state->note == op->update.note);
+      known =
+          known || (state->noteVersion == op->update.noteVersion && state->note == op->update.note);
     }
     REQUIRE(known);
     held.fence = state->fence;
