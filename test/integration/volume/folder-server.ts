@@ -1,5 +1,6 @@
 // A volume server in small: the native core over images that are files of a folder (they survive this process, as they would on
-// storage nodes). usage: folder-server.ts SOCKET FOLDER VOLUME_ID SIZE_BYTES
+// storage nodes). usage: folder-server.ts SOCKET FOLDER VOLUME_ID SIZE_BYTES IO_TIMEOUT_MS
+// While FOLDER/stall exists nothing becomes durable. SIGUSR2: the volume takes the size that FOLDER/size says.
 import {
   existsSync,
   mkdirSync,
@@ -21,7 +22,7 @@ import {
   type VolumeEvent,
 } from '../../../engine/volume/native.ts';
 
-const [socket = '', folder = '', volumeId = '', size = '0'] = process.argv.slice(2);
+const [socket = '', folder = '', volumeId = '', size = '0', ioTimeoutMs = '0'] = process.argv.slice(2);
 const FETCH_AT = MAX_IMAGE_BYTES;
 const SEAL_DELAY_MS = 20;
 const IMAGES_PER_CHECKPOINT = 50n;
@@ -48,6 +49,10 @@ function put(length: number): void {
 }
 
 function seal(): void {
+  if (existsSync(`${folder}/stall`)) {
+    setTimeout(seal, SEAL_DELAY_MS);
+    return;
+  }
   while (true) {
     const sealed = volume.seal(0, MAX_IMAGE_BYTES, position());
     if (sealed === null) {
@@ -104,6 +109,7 @@ const volume = openNativeVolume(
     frontend: { kind: 'fuse', fuseFd: kept.fuseFd, ringFd: kept.ringFd },
     readCacheBytes: 16 * 1024 * 1024,
     mapCacheBytes: 4 * 1024 * 1024,
+    ioTimeoutMs: Number(ioTimeoutMs),
   },
   handle,
 );
@@ -132,10 +138,8 @@ const device = await keeper.attachLoop(volumeId, { readOnly: false, timeoutMs: 1
 writeFileSync(`${folder}/started`, `${device} ${process.pid} replayed ${stored.length} ring ${again.entries}\n`, {
   flag: 'a',
 });
-process.on('SIGUSR2', () =>
-  writeFileSync(
-    `${folder}/stats`,
-    JSON.stringify(volume.stats(), (_, v) => `${v}`),
-  ),
-);
+process.on('SIGUSR2', () => {
+  volume.resize(Number(readFileSync(`${folder}/size`, 'utf8')));
+  keeper.resizeLoop(volumeId, 10_000).then(() => writeFileSync(`${folder}/resized`, ''));
+});
 process.on('SIGTERM', () => process.exit(0));
