@@ -28,6 +28,8 @@ export type TestClusterOptions = {
   readonly nodes?: number;
   readonly deviceSizeBytes?: number;
   readonly policy?: string;
+  /** Further arguments of `nabu stor`. */
+  readonly nodeArguments?: readonly string[];
   /** Further arguments of `nabu volume-server`. */
   readonly serverArguments?: readonly string[];
 };
@@ -90,7 +92,8 @@ export class TestCluster {
 
   async startNode(node: string): Promise<void> {
     const size = String(this.#options.deviceSizeBytes ?? 768 * MIB);
-    await this.#processes.start(node, ['stor', '--dir', this.dir, '--node-id', node, '--device-size-bytes', size]);
+    const args = ['stor', '--dir', this.dir, '--node-id', node, '--device-size-bytes', size];
+    await this.#processes.start(node, [...args, ...(this.#options.nodeArguments ?? [])]);
     const identity = await this.#processes.running(node);
     await this.#until(node, async () => {
       const { nodes } = await this.control.listNodes({ timeoutMs: 1000 });
