@@ -1,10 +1,8 @@
 #include "volume/binding/volume_object.h"
 
-#include <cerrno>
-#include <cstring>
-#include <set>
 #include <utility>
 
+#include "volume/binding/direct_requests.h"
 #include "volume/binding/errors.h"
 
 namespace nabu::volume::binding {
@@ -29,58 +27,6 @@ Napi::Object toSealed(Napi::Env env, const Sealed& sealed) {
 }
 
 }  // namespace
-
-// ---- Direct requests
-
-class VolumeObject::DirectRequest : public Request {
- public:
-  explicit DirectRequest(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
-  Napi::Promise::Deferred deferred;
-};
-
-// Answers come from any thread; promises are settled on the JavaScript thread.
-class VolumeObject::DirectSink : public RequestSink {
- public:
-  DirectSink(EventQueue& events, std::string volumeId)
-      : events_(events), volumeId_(std::move(volumeId)) {}
-  ~DirectSink() override {
-    for (DirectRequest* request : open_) delete request;
-  }
-
-  DirectRequest& make(Napi::Env env) {
-    auto request = std::make_unique<DirectRequest>(env);
-    request->sink = this;
-    const std::lock_guard lock(mutex_);
-    open_.insert(request.get());
-    return *request.release();
-  }
-
-  void answer(Request& request, int error) override {
-    const auto deferred = static_cast<DirectRequest&>(request).deferred;
-    events_.post([this, deferred, error](Napi::Env env) { settle(env, deferred, error); });
-  }
-  void release(Request& request) override {
-    auto* direct = static_cast<DirectRequest*>(&request);
-    const std::lock_guard lock(mutex_);
-    open_.erase(direct);
-    delete direct;
-  }
-  void settle(Napi::Env env, const Napi::Promise::Deferred& deferred, int error) const {
-    if (error == 0) {
-      deferred.Resolve(env.Undefined());
-    } else if (error == ECANCELED) {
-      deferred.Reject(toJsError(env, {Failure::kClosed, "volume", "it was closed"}));
-    } else {
-      deferred.Reject(toJsError(env, {Failure::kLost, "volume block", std::strerror(error)}));
-    }
-  }
-
- private:
-  EventQueue& events_;
-  std::string volumeId_;
-  std::mutex mutex_;
-  std::set<DirectRequest*> open_;
-};
 
 // ---- Construction and end
 
@@ -474,113 +420,5 @@ Napi::Value VolumeObject::fail(Info info) {
   if (open(env, "fail")) volume_->fail();
   return env.Undefined();
 }
-
-Napi::Value VolumeObject::stats(Info info) {
-  const Napi::Env env = info.Env();
-  if (!open(env, "stats")) return env.Undefined();
-  const VolumeStats s = volume_->stats();
-  VolumeCounters& c = volume_->counters();
-  Napi::Object o = Napi::Object::New(env);
-  const std::pair<const char*, std::uint64_t> numbers[] = {
-      {"sizeBytes", s.sizeBytes},
-      {"reads", c.reads},
-      {"writes", c.writes},
-      {"flushes", c.flushes},
-      {"trims", c.trims},
-      {"readBytes", c.readBytes},
-      {"writtenBytes", c.writtenBytes},
-      {"ringBlocks", c.ringBlocks},
-      {"cacheBlocks", c.cacheBlocks},
-      {"holeBlocks", c.holeBlocks},
-      {"missBlocks", c.missBlocks},
-      {"prefetchedBlocks", c.prefetchedBlocks},
-      {"fetchesInFlight", s.fetchesInFlight},
-      {"waitingReads", s.waitingReads},
-      {"waitingWrites", s.waitingWrites},
-      {"waitingFlushes", s.waitingFlushes},
-      {"oldestWaitMs", s.oldestWaitMs},
-      {"timedOut", c.timedOut},
-      {"ioErrors", c.ioErrors},
-      {"resent", c.resent},
-      {"resentDone", c.resentDone},
-      {"ringBytes", s.ringBytes},
-      {"ringUsedBytes", s.ringUsedBytes},
-      {"unsealedBytes", s.unsealedBytes},
-      {"imagesInFlight", s.imagesInFlight},
-      {"mapPages", s.mapPages},
-      {"dirtyPages", s.dirtyPages},
-      {"cacheCapacityBlocks", s.cacheCapacityBlocks},
-      {"cacheUsedBlocks", s.cacheUsedBlocks},
-      {"liveBlocks", s.liveBlocks},
-      {"totalBlocks", s.totalBlocks},
-      {"knownSequences", s.knownSequences}};
-  for (const auto& [name, value] : numbers) o.Set(name, static_cast<double>(value));
-  o.Set("committedSequence", toBigInt(env, s.committedSequence));
-  o.Set("appliedSequence", toBigInt(env, s.appliedSequence));
-  o.Set("checkpointSequence", toBigInt(env, s.checkpointSequence));
-  o.Set("coveredSequence", toBigInt(env, s.coveredSequence));
-  return o;
-}
-
-// ---- Frontend 'direct'
-
-Napi::Value VolumeObject::direct(Info info, RequestOp op) {
-  const Napi::Env env = info.Env();
-  if (!open(env, "a direct request")) return env.Undefined();
-  if (!started_ || frontend_) {
-    throwError(env,
-               {Failure::kWrongState, "a direct request",
-                frontend_ ? "the volume is served through FUSE" : "the volume is not started"});
-    return env.Undefined();
-  }
-  Request plan;
-  plan.op = op;
-  if (op != RequestOp::kFlush) {
-    const std::uint64_t size = volume_->sizeBytes();
-    const auto offset = whole(env, info[0], "offset", size);
-    if (!offset) return env.Undefined();
-    const auto length = whole(env, info[1], "length", size - *offset);
-    if (!length) return env.Undefined();
-    const std::uint64_t most = op == RequestOp::kTrim ? size : kMaxRequestBlocks * kBlockBytes;
-    if (*offset % kBlockBytes != 0 || *length % kBlockBytes != 0 || *length == 0 ||
-        *length > most) {
-      throwBadArgument(env, "length",
-                       "and offset must be multiples of 4096, reads and writes at most 1 MiB");
-      return env.Undefined();
-    }
-    plan.block = *offset / kBlockBytes;
-    plan.count = *length / kBlockBytes;
-    if (op != RequestOp::kTrim) {
-      const auto range = slab_.range(env, info[2], info[1]);
-      if (!range) return env.Undefined();
-      plan.bytes = range->data();
-    }
-  }
-  DirectRequest& request = sink_->make(env);
-  RequestSink* sink = request.sink;
-  static_cast<Request&>(request) = plan;
-  request.sink = sink;
-  const Napi::Promise promise = request.deferred.Promise();
-  int error = Volume::kMustWait;
-  if (op == RequestOp::kRead) {
-    volume_->read(request, 0);
-    return promise;
-  }
-  error = op == RequestOp::kFlush ? volume_->tryFlush() : volume_->tryWrite(request, false);
-  if (error != Volume::kMustWait) {
-    sink_->settle(env, request.deferred, error);
-    sink_->release(request);
-  } else if (op == RequestOp::kFlush) {
-    volume_->flush(request);
-  } else {
-    volume_->write(request);
-  }
-  return promise;
-}
-
-Napi::Value VolumeObject::directRead(Info info) { return direct(info, RequestOp::kRead); }
-Napi::Value VolumeObject::directWrite(Info info) { return direct(info, RequestOp::kWrite); }
-Napi::Value VolumeObject::directTrim(Info info) { return direct(info, RequestOp::kTrim); }
-Napi::Value VolumeObject::directFlush(Info info) { return direct(info, RequestOp::kFlush); }
 
 }  // namespace nabu::volume::binding

@@ -11,6 +11,8 @@
 
 namespace nabu::volume::binding {
 
+class DirectSink;
+
 // engine/volume/native.ts NativeVolume. Every method runs on the JavaScript thread, the core's
 // owner.
 class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
@@ -20,8 +22,6 @@ class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
   ~VolumeObject() override;
 
  private:
-  class DirectRequest;
-  class DirectSink;
   using Info = const Napi::CallbackInfo&;
 
   Napi::Value loadRoot(Info info);
