@@ -20,7 +20,7 @@ export type NodeHealthOptions = {
   readonly lastRetryMs?: number;
 };
 
-const DEFAULT_CONNECT_MS = 2000;
+const DEFAULT_CONNECT_MS = 3000;
 const DEFAULT_FIRST_RETRY_MS = 50;
 const DEFAULT_LAST_RETRY_MS = 2000;
 
@@ -56,10 +56,9 @@ export class NodeHealth {
     return peer;
   }
 
-  /** In the map, not marked down there, and not known to be away. */
+  /** Takes writes: up in the map (not down, draining or out) and not known to be away. */
   isUsable(nodeId: NodeId): boolean {
-    const node = this.#byId.get(nodeId);
-    return node !== undefined && node.state !== 'down' && node.state !== 'out' && this.isReachable(nodeId);
+    return this.#byId.get(nodeId)?.state === 'up' && this.isReachable(nodeId);
   }
 
   /** In the map and not known to be away. */

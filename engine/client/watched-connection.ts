@@ -11,6 +11,9 @@ export type WatchOptions = {
   readonly newerMap: (epoch: Epoch) => void;
 };
 
+/** Length of the second look, as a part of the first. */
+const GRACE = 0.25;
+
 /**
  * A connection under watch. A frozen node keeps its socket open, so silence must count as loss; one timer per connection that
  * owes answers sees it, instead of one per request. Replies also tell the node's map epoch.
@@ -21,6 +24,8 @@ export class WatchedConnection implements Connection {
   readonly #options: WatchOptions;
   readonly #stalled: { readonly promise: Promise<Error>; readonly resolve: (err: Error) => void };
   #outstanding = 0;
+  /** The silence was seen once; the second time counts. */
+  #warned = false;
   #progressMs = 0;
   #timer: Timer | undefined;
 
@@ -45,6 +50,7 @@ export class WatchedConnection implements Connection {
       return reply;
     } finally {
       this.#outstanding--;
+      this.#warned = false;
       this.#progressMs = this.#options.clock.monotonicMs();
     }
   }
@@ -58,13 +64,18 @@ export class WatchedConnection implements Connection {
     return this.#options.clock.setTimer(() => this.#check(), delayMs, { background: true });
   }
 
-  /** Re-arms itself only while answers are owed: an idle connection costs nothing. */
+  /**
+   * Re-arms itself only while answers are owed: an idle connection costs nothing. Silence is believed only when it lasts through a
+   * second look: after this process itself stood still, timers run before the answers that lie in the socket are read.
+   */
   #check(): void {
     this.#timer = undefined;
     if (this.#outstanding === 0) return;
-    const silentMs = this.#options.clock.monotonicMs() - this.#progressMs;
-    if (silentMs < this.#options.stallMs) {
-      this.#timer = this.#arm(this.#options.stallMs - silentMs);
+    const { stallMs, clock } = this.#options;
+    const silentMs = clock.monotonicMs() - this.#progressMs;
+    if (silentMs < stallMs || !this.#warned) {
+      this.#warned = silentMs >= stallMs;
+      this.#timer = this.#arm(this.#warned ? stallMs * GRACE : stallMs - silentMs);
       return;
     }
     const target = `node ${this.#inner.peer.nodeId}`;

@@ -125,8 +125,17 @@ describe('node health', () => {
     await assert.rejects(ping(), { code: 'NODE_NOT_FOUND' });
   });
 
-  it('does not use a node that the map says is down', () => {
-    maps.set(sampleMap([{ id: 'n0', state: 'down' }, { id: 'n1' }], 2));
+  it('does not write to a node that the map says is down or draining', () => {
+    maps.set(
+      sampleMap(
+        [
+          { id: 'n0', state: 'down' },
+          { id: 'n1', state: 'draining' },
+        ],
+        2,
+      ),
+    );
+    assert.equal(health.isUsable(nodeId('n1')), false);
     assert.equal(health.isUsable(N0), false);
     assert.equal(health.isReachable(N0), true);
   });
@@ -173,6 +182,8 @@ describe('watched connection', () => {
     assert.equal(closed, false);
     assert.deepEqual(hints, [4]);
     await clock.advance(1100);
+    assert.equal(closed, false, 'one look is not enough: this process may have stood still');
+    await clock.advance(250);
     assert.equal(closed, true);
     assert.match((await watched.closed)?.message ?? '', /owes 1 answers/);
     slow.catch(() => undefined);
