@@ -75,7 +75,12 @@ export class FenceTakeover {
       // First a pause: a node that starts with a new cluster hears from control that there is nothing to take over.
       await clock.sleep(delayMs * (0.5 + random.float()), signal).catch(() => undefined);
       if (store.identity.fencesComplete || signal.aborted) return;
-      await this.#round(signal);
+      try {
+        await this.#round(signal);
+      } catch (err) {
+        if (!NabuError.is(err)) throw err;
+        this.#reason = err.message; // the device: it may get better, and the node serves what it can
+      }
       if (store.identity.fencesComplete || signal.aborted) return;
       if (this.#reason !== told) logger.warn('no log blobs yet: fences of peers are missing', { reason: this.#reason });
       told = this.#reason;

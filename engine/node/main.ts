@@ -105,7 +105,7 @@ async function serve(
     });
     work.push(follower(config, store, map, listener, control, logger).run(stop.signal));
     work.push(takeover.run(stop.signal));
-    work.push(keepMap(files, map, stop.signal));
+    work.push(keepMap(files, map, logger, stop.signal));
     await Promise.race([aborted(signal), Promise.all(work).then(() => aborted(signal))]);
     logger.info('stopping');
   } finally {
@@ -219,7 +219,7 @@ function recordOf(config: StorConfig, store: ShardStore, listener: Listener, dev
 }
 
 /** Writes every new map beside the device; of several that came meanwhile only the newest. */
-async function keepMap(files: NodeFiles, map: NodeMap, signal: AbortSignal): Promise<void> {
+async function keepMap(files: NodeFiles, map: NodeMap, logger: Logger, signal: AbortSignal): Promise<void> {
   let wake = Promise.withResolvers<void>();
   const end = map.onChange(() => wake.resolve());
   const onAbort = (): void => wake.resolve();
@@ -228,7 +228,10 @@ async function keepMap(files: NodeFiles, map: NodeMap, signal: AbortSignal): Pro
     for (let written = -1; !signal.aborted; await wake.promise) {
       wake = Promise.withResolvers<void>();
       const current = map.current();
-      if (current.epoch > written && current.epoch > 0) await files.writeMap(current);
+      if (current.epoch > written && current.epoch > 0) {
+        // Without the file the next start needs control; that is no reason to stop serving now.
+        await files.writeMap(current).catch((err: unknown) => logger.error('the map cannot be kept', { err }));
+      }
       written = current.epoch;
       if (map.current().epoch > written) wake.resolve();
     }

@@ -11,8 +11,9 @@ export class ServerCall implements IncomingRequest, Sent {
   readonly mapEpoch: number;
   readonly deadline: WireDeadline;
   readonly peer: HelloInfo;
-  /** Counted against the connection's bytes until the request is over. */
   readonly payloadBytes: number;
+  /** Meta and payload: counted against the connection's bytes until the request is over. */
+  readonly heldBytes: number;
   meta: Buffer = EMPTY;
   payload: Required<PayloadRef> | undefined;
   /** There was no memory for it: its bytes were thrown away and it is answered with an error. */
@@ -21,7 +22,7 @@ export class ServerCall implements IncomingRequest, Sent {
   readonly #over: (call: ServerCall) => void;
 
   constructor(
-    header: { requestId: number; op: number; mapEpoch: number; payloadLength: number },
+    header: { requestId: number; op: number; mapEpoch: number; metaLength: number; payloadLength: number },
     deadline: WireDeadline,
     peer: HelloInfo,
     over: (call: ServerCall) => void,
@@ -30,6 +31,7 @@ export class ServerCall implements IncomingRequest, Sent {
     this.op = header.op;
     this.mapEpoch = header.mapEpoch;
     this.payloadBytes = header.payloadLength;
+    this.heldBytes = header.metaLength + header.payloadLength;
     this.deadline = deadline;
     this.peer = peer;
     this.#over = over;

@@ -148,13 +148,13 @@ export class ServerConnection implements SocketOwner {
   #full(call: ServerCall): boolean {
     const { maxInFlight, maxBytesInFlight } = this.#context.limits;
     if (this.#calls.size === 0) return false;
-    return this.#calls.size >= maxInFlight || this.#bytes + call.payloadBytes > maxBytesInFlight;
+    return this.#calls.size >= maxInFlight || this.#bytes + call.heldBytes > maxBytesInFlight;
   }
 
   /** Finds room for the request's bytes. Returns false when that takes a while. */
   #admit(call: ServerCall, header: FrameHeader): boolean {
     this.#calls.set(call.requestId, call);
-    this.#bytes += call.payloadBytes;
+    this.#bytes += call.heldBytes;
     const { reader } = this.#socket;
     if (call.payloadBytes === 0) {
       if (header.metaLength > 0) reader.meta = Buffer.allocUnsafe(header.metaLength);
@@ -284,7 +284,7 @@ export class ServerConnection implements SocketOwner {
 
   #finish(call: ServerCall): void {
     this.#calls.delete(call.requestId);
-    this.#bytes -= call.payloadBytes;
+    this.#bytes -= call.heldBytes;
     if (this.#gone) this.#announceEnd();
     if (!this.#waitsForRoom || this.#incoming === undefined || this.#gone || this.#full(this.#incoming)) return;
     this.#waitsForRoom = false;
