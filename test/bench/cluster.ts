@@ -21,12 +21,12 @@ export type ClusterOptions = {
 export class Cluster {
   readonly layout: Layout;
   readonly #bench: Bench;
-  readonly #nodes: readonly Child[];
+  readonly nodes: readonly Child[];
 
   private constructor(bench: Bench, layout: Layout, nodes: readonly Child[]) {
     this.#bench = bench;
     this.layout = layout;
-    this.#nodes = nodes;
+    this.nodes = nodes;
   }
 
   static async start(bench: Bench, options: ClusterOptions): Promise<Cluster> {
@@ -50,7 +50,7 @@ export class Cluster {
   }
 
   get nodePids(): number[] {
-    return this.#nodes.map(({ pid }) => pid);
+    return this.nodes.map(({ pid }) => pid);
   }
 
   /** CPU seconds of all storage nodes so far. */

@@ -1,6 +1,6 @@
 import type { Scope } from './scope.ts';
 
-/** One line of `make bench`. `ratio` is ours / peer, whatever the unit. */
+/** One line of `make bench`. `ratio` is ours / peer; only the index rows, in ns, give peer / ours. */
 export type Row = {
   readonly name: string;
   readonly unit: string;
