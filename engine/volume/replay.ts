@@ -28,7 +28,7 @@ export type ReplayOptions = {
 };
 
 /** Log blobs that are looked for at once; their images are in memory until it is their turn. */
-const WINDOW = 8;
+const WINDOW = 16;
 const RETRY_FIRST_MS = 50;
 const RETRY_MOST_MS = 1000;
 

@@ -22,6 +22,7 @@ export class Sealer {
   #wanted = false;
   #running: Promise<void> | undefined;
   #sealedBytes = 0;
+  #sealedImages = 0;
   #closed = false;
 
   constructor(options: SealerOptions) {
@@ -31,6 +32,11 @@ export class Sealer {
   /** Bytes of log images since the start. */
   get sealedBytes(): number {
     return this.#sealedBytes;
+  }
+
+  /** Log images since the start. */
+  get sealedImages(): number {
+    return this.#sealedImages;
   }
 
   onSealWanted(event: Extract<VolumeEvent, { type: 'seal-wanted' }>): void {
@@ -85,6 +91,7 @@ export class Sealer {
     );
     if (image === undefined) return false;
     this.#sealedBytes += image.built.length;
+    this.#sealedImages++;
     image.durable.then(() => native.commit(image.sequence)).catch(onFailure);
     return image.built.more;
   }

@@ -56,6 +56,7 @@ export class VolumeLog {
   readonly #table: EpochTable;
   #note: OwnerNote;
   #previousEpoch: WriterEpoch = ZERO_WRITER_EPOCH;
+  #replayed = 0;
 
   private constructor(options: VolumeLogOptions, fence: HomeFence, table: EpochTable, note: OwnerNote) {
     this.#options = options;
@@ -107,6 +108,11 @@ export class VolumeLog {
 
   get checkpoint(): CheckpointPosition | undefined {
     return this.#note.checkpoint;
+  }
+
+  /** Log blobs that opening went through. */
+  get replayed(): number {
+    return this.#replayed;
   }
 
   /** A checkpoint should be made before serving: the note has no room for many more opens. */
@@ -177,6 +183,7 @@ export class VolumeLog {
             deadline,
           });
     this.#previousEpoch = previous?.epoch ?? ZERO_WRITER_EPOCH;
+    this.#replayed = Number(cut - from + 1n);
     const record = { epoch: this.epoch, prevEpoch: this.#previousEpoch, cutSequence: cut, stamp: openedStamp };
     const opens = [...this.#note.opens, record];
     this.#table.open(record);
@@ -188,7 +195,7 @@ export class VolumeLog {
     logger.info('volume log opened', {
       volumeId: spec.id,
       epoch: formatWriterEpoch(this.epoch),
-      replayed: cut - from + 1n,
+      replayed: this.#replayed,
       lastSequence: cut,
       unreachable: this.#fence.missing,
     });

@@ -29,6 +29,8 @@ export type VolumeLimits = {
   readonly sealDelayMs: number;
   /** A checkpoint after so many bytes of log: what replay reads at most. */
   readonly checkpointBytes: number;
+  /** Or after so many log blobs: each costs replay a few milliseconds, however small. */
+  readonly checkpointBlobs: number;
   /** And after this long when anything was written. */
   readonly checkpointIntervalMs: number;
   readonly cleaning: CleaningPolicy;
@@ -43,6 +45,7 @@ export const DEFAULT_VOLUME_LIMITS: VolumeLimits = {
   maxFetchesInFlight: 64,
   sealDelayMs: 20,
   checkpointBytes: 512 * MIB,
+  checkpointBlobs: 512,
   checkpointIntervalMs: 60_000,
   cleaning: DEFAULT_CLEANING,
 };
@@ -77,6 +80,8 @@ export type VolumeStatus = {
   readonly stats: NativeVolumeStats;
 };
 
+/** Log blobs; opening took noticeably long. */
+const MANY_REPLAYED = 64;
 const MAINTENANCE_MS = 1000;
 
 /** One open volume: its log, its native core, and what runs between them. */
@@ -98,6 +103,7 @@ export class Volume {
   #maintenance: Promise<void> | undefined;
   #checkpointWanted = false;
   #checkpointedBytes = 0;
+  #checkpointedImages = 0;
   #checkpointedAtMs: number;
 
   private constructor(options: VolumeOptions, log: VolumeLog, waits: WaitBoard, sizeBytes: bigint) {
@@ -242,7 +248,10 @@ export class Volume {
     const { entries, bytes } = this.native.reapplyRing();
     this.native.start();
     this.#serving = true;
-    this.#armMaintenance();
+    // A crash loop must not replay more each time.
+    this.#checkpointWanted ||= this.#log.replayed >= MANY_REPLAYED;
+    if (this.#checkpointWanted) this.#maintain();
+    else this.#armMaintenance();
     this.#options.logger.info('volume serves', {
       volumeId: this.#options.spec.id,
       epoch: formatWriterEpoch(this.#log.epoch),
@@ -292,8 +301,10 @@ export class Volume {
     if (fencedBy !== undefined) return this.#fail(fencedBy);
     const { clock } = this.#options;
     const written = this.#sealer.sealedBytes - this.#checkpointedBytes;
+    const blobs = this.#sealer.sealedImages - this.#checkpointedImages;
     const late = clock.monotonicMs() - this.#checkpointedAtMs >= this.#limits.checkpointIntervalMs;
-    const due = this.#checkpointWanted || written >= this.#limits.checkpointBytes || (late && written > 0);
+    const many = written >= this.#limits.checkpointBytes || blobs >= this.#limits.checkpointBlobs;
+    const due = this.#checkpointWanted || many || (late && written > 0);
     if (!due) return;
     await this.#checkpointNow();
     await this.#cleanNow();
@@ -307,9 +318,10 @@ export class Volume {
 
   async #checkpointNow(): Promise<boolean> {
     this.#checkpointWanted = false;
-    const sealed = this.#sealer.sealedBytes;
+    const [bytes, images] = [this.#sealer.sealedBytes, this.#sealer.sealedImages];
     const written = await this.#checkpointer.run();
-    this.#checkpointedBytes = sealed;
+    this.#checkpointedBytes = bytes;
+    this.#checkpointedImages = images;
     this.#checkpointedAtMs = this.#options.clock.monotonicMs();
     return written;
   }
