@@ -40,9 +40,12 @@ struct StoreOptions {
   uint64_t tombstoneRetentionMs = 14ULL * 24 * 3600 * 1000;
   uint32_t maxInFlight = 4096;
   uint64_t compactionBytesPerSecond = 64U << 20;  // when space is not short
-  uint64_t checkpointEveryBytes = 0;              // 0: every four segments
-  std::function<uint64_t()> nowMs;                // wall time
-  std::function<uint64_t()> random;               // for ids and salts; default: the kernel's
+  // false: each append is durable by itself (RWF_DSYNC); true: several in flight share a flush.
+  // Measured in docs/decisions: the first is four times as fast for 256 KiB.
+  bool sharedFlushes = false;
+  uint64_t checkpointEveryBytes = 0;  // 0: every four segments
+  std::function<uint64_t()> nowMs;    // wall time
+  std::function<uint64_t()> random;   // for ids and salts; default: the kernel's
 };
 
 enum class OpenErrorCode {

@@ -151,8 +151,9 @@ void Store::place(RecordWrite* write) {
     write->iov[1] = {const_cast<void*>(write->payload),
                      static_cast<uint64_t>(write->payloadBlockCount) * kBlockBytes};
   }
-  // Alone, a write that is durable by itself is one trip; several in flight share a flush.
-  write->durable = device_->volatileCache() && writesInFlight_ == 0 && unflushed_.empty();
+  // With shared flushes a write that is alone is still one trip.
+  const bool alone = writesInFlight_ == 0 && unflushed_.empty();
+  write->durable = device_->volatileCache() && (!options_.sharedFlushes || alone);
   write->complete = recordWritten;
   ++writesInFlight_;
   device_->submit(*write);

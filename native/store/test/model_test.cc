@@ -49,6 +49,7 @@ class Model {
   explicit Model(uint64_t seed) : rig_(8U << 20, 128U << 10), random_(seed) {
     rig_.random.seed(seed);
     rig_.options.checkpointEveryBytes = 400U << 10;
+    rig_.options.sharedFlushes = seed % 2 == 0;
     rig_.reopen();
   }
 
