@@ -6,6 +6,8 @@ export type LoadRequest = {
   readonly inFlight: number;
   /** Different keys, when fewer than count: they are gone through again and again. */
   readonly keys?: number;
+  /** A get reads only so many bytes, each from another place of its blob. */
+  readonly rangeBytes?: number;
 };
 
 export type LoadResult = {
