@@ -75,6 +75,25 @@ describe('blobs on six storage nodes', function () {
     for (const { key, data } of blobs) assert.ok(data.equals(await get(key, data.length)));
   });
 
+  it('are read and written around a node that stands still with its sockets open', async () => {
+    assert.ok(FIRST);
+    const random = new SeededRandom(15);
+    const before = Buffer.from(random.bytes(1_000_000));
+    const { key } = await put(before);
+    cluster.signal(FIRST, 'SIGSTOP');
+    try {
+      assert.ok(before.equals(await get(key, before.length)));
+      const data = Buffer.from(random.bytes(1_000_000));
+      const written = await put(data);
+      assert.ok(data.equals(await get(written.key, data.length)));
+      assert.ok(!written.nodes.includes(FIRST), 'a node that answers nothing cannot have confirmed');
+    } finally {
+      cluster.signal(FIRST, 'SIGCONT');
+    }
+    await cluster.untilReachable(...NODES);
+    assert.ok(before.equals(await get(key, before.length)));
+  });
+
   it('are put and read without control', async () => {
     await cluster.kill('control');
     const data = Buffer.from(new SeededRandom(13).bytes(700_000));

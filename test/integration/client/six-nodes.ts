@@ -84,6 +84,11 @@ export class SixNodes {
     await ended;
   }
 
+  /** Stops it where it is, or lets it go on: its sockets stay open all the while. */
+  signal(name: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#processes.get(name)?.kill(signal);
+  }
+
   async untilReachable(...nodes: readonly NodeId[]): Promise<void> {
     await this.#until(`${nodes} answer`, async () => nodes.every((id) => this.client.nodes().isReachable(id)));
   }
