@@ -119,6 +119,23 @@ TEST_CASE("a volume that was failed answers what waits and everything after with
   CHECK(read.error == EIO);
 }
 
+TEST_CASE("what the log holds already is not taken from the ring a second time") {
+  Rig rig(64 << 20, 1);
+  REQUIRE(rig.open());
+  rig.write(3, 1, 10);
+  rig.write(3, 1, 20);
+  rig.sealAll();
+  // Durable, but the server dies before it learns that.
+  rig.images[rig.inFlight.front().first] = rig.inFlight.front().second;
+  rig.inFlight.clear();
+  rig.write(4, 1, 30);
+  rig.volume.reset();
+  REQUIRE(rig.open());
+  CHECK(rig.volume->stats().unsealedBytes == kBlockBytes);
+  CHECK(rig.read(3, 1)[0] == 20);
+  CHECK(rig.read(4, 1)[0] == 30);
+}
+
 TEST_CASE("closing answers what waits and lets go of it") {
   Rig rig(64 << 20, 1);
   REQUIRE(rig.open());
