@@ -65,6 +65,8 @@ export class ReadFaults {
 type Piece = ShardRange & {
   readonly at: number;
   state: 'pending' | 'receiving' | 'done' | 'failed';
+  /** Resolves when nothing more is written for it. */
+  settled: Promise<void>;
 };
 
 /** The bytes of one shard in the window that is decoded. */
@@ -113,7 +115,7 @@ export class StripeRead {
     this.#next = new Array(shardCount(job.policy)).fill(0);
     let at = job.destination;
     this.#pieces = job.pieces.map((piece) => {
-      const placed: Piece = { ...piece, at, state: 'pending' };
+      const placed: Piece = { ...piece, at, state: 'pending', settled: Promise.resolve() };
       at += piece.length;
       return placed;
     });
@@ -142,7 +144,13 @@ export class StripeRead {
       this.#finished = true;
       this.#hedge?.cancel();
       for (const slot of this.#rowSlots) slot.release();
+      await this.#quiet();
     }
+  }
+
+  /** However the read ended: bytes that are on their way into the caller's memory are waited for before it has it back. */
+  async #quiet(): Promise<void> {
+    for (const piece of this.#pieces) if (piece.state === 'receiving') await piece.settled;
   }
 
   #ok(decoded: boolean): StripeReadResult {
@@ -177,7 +185,7 @@ export class StripeRead {
       return { offset: piece.at, length: piece.length, slot: destinationSlot };
     };
     const { shard, offset, length } = piece;
-    this.#fetch({ shard, node, offset, length, into }).then((good) => {
+    piece.settled = this.#fetch({ shard, node, offset, length, into }).then((good) => {
       piece.state = good ? 'done' : 'failed';
       if (good) this.#next[shard] = (this.#next[shard] ?? 1) - 1; // it may be asked again, for the rest of the window
       this.#wake.raise();

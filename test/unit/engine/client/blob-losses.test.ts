@@ -113,6 +113,21 @@ describe('blob client with losses', () => {
     await clock.advance(60_000);
   });
 
+  it('keeps the memory until bytes that are arriving have arrived, also when it gives up', async () => {
+    const clock = new SimClock();
+    on.bench.cluster = new FakeCluster(6, clock);
+    const data = bytesOf(100_000);
+    const result = await advancing(clock, on.bench.put('content', data));
+    const slot = on.bench.cluster.slab.alloc(128 * 1024);
+    on.bench.owner(result, 0).payloadMs = 1000;
+    const request = { blobLength: data.length, into: { slot, offset: 0 }, deadline: on.bench.cluster.deadline(100) };
+    await assert.rejects(advancing(clock, on.bench.get(result.key, request)), { code: 'TIMEOUT' });
+    slot.bytes.fill(0xee);
+    await clock.advance(5000);
+    assert.ok(slot.bytes.every((byte) => byte === 0xee));
+    slot.release();
+  });
+
   it('waits visibly for nodes when asked to, and reads when they return', async () => {
     const result = await on.bench.put('content', bytesOf(50_000));
     const lost = [0, 1, 2].map((shard) => on.bench.owner(result, shard));

@@ -50,6 +50,8 @@ export class FakeNode implements NodeClient {
   /** Its store was emptied: may not say absent. */
   forgetful = false;
   delayMs = 0;
+  /** Between the first and the last byte of a payload. */
+  payloadMs = 0;
   #broken = Promise.withResolvers<Error>();
 
   constructor(id: NodeId, slab: Slab, clock: Clock) {
@@ -133,6 +135,7 @@ export class FakeNode implements NodeClient {
     if (verifyBlocks(bytes, select.rangeOffset, length, part) >= 0) return { status: 'corrupt' };
     const payload = into(length);
     this.calls.readBytes += length;
+    if (this.payloadMs > 0) await this.#clock.sleep(this.payloadMs);
     Buffer.from(this.#slab.buffer, payload.offset, length).set(
       bytes.subarray(select.rangeOffset, select.rangeOffset + length),
     );
