@@ -31,7 +31,7 @@ export class ControlFollower {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, random, logger } = this.#options;
+    const { random, logger } = this.#options;
     let delayMs = FIRST_DELAY_MS;
     let told = false;
     while (!signal.aborted) {
@@ -46,8 +46,23 @@ export class ControlFollower {
         if (!told) logger.warn('control is away, the last map counts', { reason: err.message });
         told = true;
       }
-      await clock.sleep(delayMs * (0.5 + random.float()), signal).catch(() => undefined);
+      await this.#pause(delayMs * (0.5 + random.float()), signal);
       delayMs = Math.min(MAX_DELAY_MS, delayMs * 2);
+    }
+  }
+
+  /** A peer that has a newer map than ours says that control is back: no reason to wait on. */
+  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, map } = this.#options;
+    const stop = new AbortController();
+    const end = (): void => stop.abort();
+    const forget = map.onHint(end);
+    signal.addEventListener('abort', end, { once: true });
+    try {
+      await clock.sleep(signal.aborted ? 0 : delayMs, stop.signal).catch(() => undefined);
+    } finally {
+      forget();
+      signal.removeEventListener('abort', end);
     }
   }
 

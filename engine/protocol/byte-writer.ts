@@ -8,7 +8,7 @@ export class ByteWriter {
   #at = 0;
 
   constructor(lengthBytes: number) {
-    this.#buffer = Buffer.alloc(lengthBytes);
+    this.#buffer = Buffer.allocUnsafe(lengthBytes); // from Node's pool: every byte is written before done()
   }
 
   u8(value: number): this {
@@ -50,6 +50,7 @@ export class ByteWriter {
   }
 
   zeros(length: number): this {
+    this.#buffer.fill(0, this.#at, this.#at + length);
     this.#at += length;
     return this;
   }
