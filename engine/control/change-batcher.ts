@@ -18,8 +18,9 @@ type Waiting = {
   readonly reject: (err: unknown) => void;
 };
 
-/** One call is being answered while the next is gathered. */
+/** One call is being answered while the next is gathered; it leaves before the first is back only when it is worth it. */
 const MAX_CALLS = 2;
+const WORTH_A_CALL = 24;
 const MAX_WAITING = 16_384;
 
 function timeLeftMs(options: UnaryOptions): number {
@@ -74,7 +75,8 @@ export class ChangeBatcher {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#calls >= MAX_CALLS || this.#waiting.length === 0) return;
+    if (this.#scheduled || this.#calls >= MAX_CALLS) return;
+    if (this.#waiting.length < (this.#calls === 0 ? 1 : WORTH_A_CALL)) return;
     this.#scheduled = true;
     // After the I/O of this turn: everything that the sockets brought in it goes along.
     setImmediate(() => {
