@@ -109,7 +109,7 @@ export class BlobReader {
         ...stripe,
         pieces: shardRanges(stripe.shardLength, span.base, span.bufferLength),
         destination: slot.offset + at,
-        destinationSlot: slot,
+        destinationSlot: request.into === undefined ? slot : undefined,
         mapEpoch: place.epoch,
         deadline: request.deadline,
         signal,

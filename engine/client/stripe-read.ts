@@ -39,7 +39,8 @@ export type StripeReadJob = {
   readonly sources: ShardSources;
   /** Slab offset of the first piece; the others follow without gaps. */
   readonly destination: number;
-  readonly destinationSlot: Slot;
+  /** The slot that holds it, if it is this read's own. Memory of the caller has none: see #quiet. */
+  readonly destinationSlot: Slot | undefined;
   readonly mapEpoch: number;
   readonly deadline: CallDeadline;
   readonly signal: AbortSignal;
@@ -148,8 +149,12 @@ export class StripeRead {
     }
   }
 
-  /** However the read ended: bytes that are on their way into the caller's memory are waited for before it has it back. */
+  /**
+   * However the read ended: bytes that are on their way into the caller's memory are waited for before it has it back. A request
+   * whose payload has no slot to hold settles only then (PayloadRef); a slot of our own is held by the transport instead.
+   */
   async #quiet(): Promise<void> {
+    if (this.#job.destinationSlot !== undefined) return;
     for (const piece of this.#pieces) if (piece.state === 'receiving') await piece.settled;
   }
 
@@ -182,7 +187,8 @@ export class StripeRead {
     const { destinationSlot } = this.#job;
     const into = (): PayloadRef => {
       piece.state = 'receiving';
-      return { offset: piece.at, length: piece.length, slot: destinationSlot };
+      const place = { offset: piece.at, length: piece.length };
+      return destinationSlot === undefined ? place : { ...place, slot: destinationSlot };
     };
     const { shard, offset, length } = piece;
     piece.settled = this.#fetch({ shard, node, offset, length, into }).then((good) => {

@@ -76,7 +76,7 @@ export class StripeWriter {
   async write(): Promise<PutResult & { readonly missingMask: number; readonly recorded: boolean }> {
     const signal = this.#signal();
     let pauseMs = FIRST_PAUSE_MS;
-    let waiting = false;
+    let told = '';
     const stopListening = this.#ports.health.onChange(() => {
       this.#refusals.clear();
       this.#wake.raise();
@@ -91,7 +91,7 @@ export class StripeWriter {
           continue;
         }
         if (plan.complete) return this.#result();
-        waiting = this.#announceWait(waiting);
+        told = this.#announceWait(told);
         await this.#wake.wait(this.#ports.clock, signal, this.#operation, pauseMs);
         pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 2);
         this.#refusals.clear();
@@ -102,7 +102,7 @@ export class StripeWriter {
     } finally {
       stopListening();
       this.#cancel.abort(NabuError.of('CANCELLED', { operation: this.#operation }));
-      if (waiting) this.#job.options.waiting?.(undefined);
+      if (told !== '') this.#announceEnd();
     }
   }
 
@@ -176,15 +176,22 @@ export class StripeWriter {
     });
   }
 
-  #announceWait(already: boolean): boolean {
-    const nodes = this.#place.walk.filter((node) => this.#refusals.has(node) || !this.#ports.health.isUsable(node));
+  /** Says what is waited for when that is new. Returns what was said. */
+  #announceWait(told: string): string {
+    const why = this.#tooFew();
     const { key, options } = this.#job;
-    if (options.tooFewNodes === 'refuse') throw this.#tooFew();
-    if (already) return true;
-    const reason = this.#tooFew().message;
+    if (options.tooFewNodes === 'refuse') throw why;
+    const nodes = this.#place.walk.filter((node) => this.#refusals.has(node) || !this.#ports.health.isUsable(node));
+    const reason = nodes.length === 0 ? why.message : `${why.message} (without ${nodes.join(', ')})`;
+    if (reason === told) return told;
     this.#ports.logger.warn('a write waits for nodes', { key: blobKeyHex(key), nodes, reason });
     options.waiting?.({ operation: 'put', key, nodes, reason });
-    return true;
+    return reason;
+  }
+
+  #announceEnd(): void {
+    this.#ports.logger.info('a write that waited is over', { key: blobKeyHex(this.#job.key) });
+    this.#job.options.waiting?.(undefined);
   }
 
   /** Why nothing more can be placed now. A cluster that is full says so rather than that nodes are missing. */
