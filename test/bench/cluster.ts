@@ -10,6 +10,8 @@ import type { Bench } from './provider.ts';
 const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
 const CALL_TIMEOUT_MS = 5_000;
+const WARM_UP_BLOBS = 8_000;
+const WARM_UP_BYTES = 16 * 1024;
 
 export type ClusterOptions = {
   readonly driver: 'uring' | 'memory';
@@ -89,6 +91,13 @@ export class Load {
   constructor(child: Child, cluster: Cluster) {
     this.#child = child;
     this.#cluster = cluster;
+  }
+
+  /** Until client and nodes run compiled code: some ten thousand small blobs, written and read. */
+  async warmUp(): Promise<void> {
+    const request = { series: 'warm-up', count: WARM_UP_BLOBS, inFlight: 16, blobBytes: WARM_UP_BYTES };
+    await this.run({ ...request, op: 'put' });
+    await this.run({ ...request, op: 'get' });
   }
 
   async run(request: LoadRequest): Promise<MeasuredLoad> {

@@ -6,6 +6,8 @@ export type LoadRequest = {
   readonly inFlight: number;
   /** Different keys, when fewer than count: they are gone through again and again. */
   readonly keys?: number;
+  /** Of this request alone: smaller blobs than the client was started for. */
+  readonly blobBytes?: number;
   /** A get reads only so many bytes, each from another place of its blob. */
   readonly rangeBytes?: number;
 };

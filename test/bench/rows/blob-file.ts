@@ -20,6 +20,7 @@ export const provider: Provider = {
     const ours = { put: [] as number[], get: [] as number[] };
     const theirs = { put: [] as number[], get: [] as number[] };
     bench.progress('blob.file: warming up');
+    await load.warmUp();
     await load.run({ op: 'put', series: 'warm', count: WARM_BLOBS, inFlight: IN_FLIGHT });
     await load.run({ op: 'get', series: 'warm', count: WARM_BLOBS, inFlight: IN_FLIGHT });
     const minioLoad = { bucket: 'warm', sizeBytes: BLOB_BYTES, count: BLOBS, inFlight: IN_FLIGHT };

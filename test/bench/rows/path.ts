@@ -5,7 +5,7 @@ import { median, type Provider, row } from '../provider.ts';
 const BLOB_BYTES = 1 << 20;
 const [K, M] = [4, 2];
 const KEYS = 64;
-const WARM_BLOBS = 1_200;
+const WARM_BLOBS = 500;
 const BLOBS = 250;
 const ROUNDS = 7;
 const DEVICE_BYTES = 2 ** 30;
@@ -18,6 +18,7 @@ export const provider: Provider = {
     const load = await cluster.load(`ec:${K}+${M}`, BLOB_BYTES, 1);
     const pieceBytes = BLOB_BYTES / K;
     bench.progress('path: warming up');
+    await load.warmUp();
     await load.run({ op: 'put', series: 'warm', count: WARM_BLOBS, inFlight: 1 });
     for (const op of ['write', 'read'] as const) {
       const name = `path.${op}.1MiB`;
