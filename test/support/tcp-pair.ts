@@ -40,7 +40,7 @@ export class TcpPair implements AsyncDisposable {
     const common = { clock: realClock, logger: silentLogger, limits };
     this.server = new TcpTransport({ slab: this.serverSlab, ...common });
     this.client = new TcpTransport({ slab: this.clientSlab, ...common });
-    this.deadline = new Deadline({ clock: realClock, operation: 'a test', timeoutMs: 60_000 });
+    this.deadline = new Deadline({ clock: realClock, operation: 'a test', timeoutMs: 600_000 });
   }
 
   async listen(): Promise<Listener> {

@@ -84,7 +84,7 @@ class Garbage {
 
 describe('garbage on the transport port', () => {
   it(`of ${MESSAGES} messages closes its own connection and leaves the node and everybody else alone`, async function () {
-    this.timeout(120_000);
+    this.timeout(600_000);
     const pair = new TcpPair({ maxConnections: 200 });
     const seed = 20_261;
     const sockets = new Set<Socket>();
