@@ -1,19 +1,17 @@
 import { lstat, readdir } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { Deadline } from '../common/concurrency/index.ts';
 import { NabuError } from '../common/errors/index.ts';
 import type { Layout } from '../common/layout/index.ts';
 import { silentLogger } from '../common/logging/index.ts';
 import { realClock } from '../common/ports/index.ts';
 import { runCommand } from '../common/process/index.ts';
-import { KeeperClient } from '../engine/volume/index.ts';
+import { KEEPER_PROGRAM, KeeperClient } from '../engine/volume/index.ts';
 import { CONTROL, CSI, LocalCluster } from './cluster.ts';
 import { CsiClient } from './csi-client.ts';
 import { DetachedProcesses } from './detached.ts';
 import { hostedVolumes } from './hosted-volumes.ts';
 import { readMounts } from './mounts.ts';
 
-const KEEPER = fileURLToPath(new URL('../build/native/volume/nabu-keeper', import.meta.url));
 const KEEPER_SOCKET = /^keeper-(\d+)\.sock$/;
 const UNMOUNT_TIMEOUT_MS = 60_000;
 const COMMAND_TIMEOUT_MS = 30_000;
@@ -49,7 +47,7 @@ export async function clearLeftovers(layout: Layout): Promise<void> {
     ({ target }) => target.startsWith(`${layout.mounts}/`) || target.startsWith(`${layout.csi}/`),
   );
   for (const { target } of own.reverse()) await command('umount', '--lazy', target);
-  for (const state of await keeperStates(layout)) await command(KEEPER, '--cleanup', state);
+  for (const state of await keeperStates(layout)) await command(KEEPER_PROGRAM, '--cleanup', state);
 }
 
 async function unmountAll(layout: Layout): Promise<void> {

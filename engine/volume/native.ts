@@ -292,6 +292,8 @@ export type RawKeeperConnection = {
 };
 
 const addonPath = fileURLToPath(new URL('../../build/native/volume/volume.node', import.meta.url));
+/** The program that holds a slot's volumes in the kernel (native/volume/keeper). */
+export const KEEPER_PROGRAM = fileURLToPath(new URL('../../build/native/volume/nabu-keeper', import.meta.url));
 let loaded: VolumeAddon | undefined;
 
 /** Loads native/volume once. DRIVER_UNAVAILABLE when it has not been built. */

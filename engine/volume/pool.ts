@@ -11,8 +11,8 @@ import type { Layout } from '../../common/layout/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import { services } from '../../proto/gen/services.js';
 import { ownerOf, type VolumeId } from '../blob/index.ts';
+import { KEEPER_PROGRAM } from './native.ts';
 
-const KEEPER = fileURLToPath(new URL('../../build/native/volume/nabu-keeper', import.meta.url));
 const NABU = fileURLToPath(new URL('../../nabu', import.meta.url));
 const POLL_MS = 20;
 const CALL_MS = 2000;
@@ -69,17 +69,21 @@ async function startKeeper({ layout, serverArguments = [] }: PoolOptions, slot: 
   const log = await open(logPath, 'a', 0o600);
   try {
     const server = [NABU, 'volume-server', '--dir', layout.dir, '--slot', String(slot), ...serverArguments];
-    const child = spawn(KEEPER, ['--socket', layout.keeperSocket(slot), '--state', state, '--server', ...server], {
-      detached: true,
-      stdio: ['ignore', log.fd, log.fd],
-    });
+    const child = spawn(
+      KEEPER_PROGRAM,
+      ['--socket', layout.keeperSocket(slot), '--state', state, '--server', ...server],
+      {
+        detached: true,
+        stdio: ['ignore', log.fd, log.fd],
+      },
+    );
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
       child.once('error', (cause) =>
         reject(
           NabuError.of(
             'COMMAND_FAILED',
-            { command: KEEPER, reason: 'it cannot be started; `make build` builds it' },
+            { command: KEEPER_PROGRAM, reason: 'it cannot be started; `make build` builds it' },
             { cause },
           ),
         ),
