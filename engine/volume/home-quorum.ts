@@ -47,7 +47,9 @@ export type ProbeTally = {
 export function isProvenUnacknowledged(form: Policy, tally: ProbeTally): boolean {
   const shardsPossible = tally.shardsFound + tally.nodesSilent * domainShardLimit(form);
   const nodesPossible = tally.nodesFound + tally.nodesSilent;
-  return shardsPossible < shardCount(form) || nodesPossible < form.quorum;
+  // Of replicas a quorum of copies is an acknowledgement, of a stripe only all shards are.
+  const shardsNeeded = form.k === 1 ? form.quorum : shardCount(form);
+  return shardsPossible < shardsNeeded || nodesPossible < form.quorum;
 }
 
 /** The same when nothing of the blob was found, so that its form is not known. */

@@ -93,13 +93,15 @@ async function accept(
 
 /** To full redundancy, so that what we accept is not lost to the next opener for want of the nodes that we could ask. */
 async function complete(
-  { blobs, spec, table, epoch }: ReplayOptions,
+  { blobs, spec, table, epoch, onWait }: ReplayOptions,
   sequence: bigint,
   { image, form }: Extract<Verdict, { kind: 'accepted' }>,
   deadline: Deadline,
 ): Promise<void> {
+  const key = logKey(spec.id, table.rangeOf(sequence).epoch, sequence);
   await blobs.put({
-    key: logKey(spec.id, table.rangeOf(sequence).epoch, sequence),
+    key,
+    waiting: (wait) => onWait(key, wait?.nodes),
     policy: form,
     failureDomain: spec.failureDomain,
     maxShardsPerDomain: spec.maxShardsPerDomain,

@@ -1,5 +1,5 @@
 import type { Deadline } from '../../common/concurrency/index.ts';
-import type { NabuError } from '../../common/errors/index.ts';
+import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import {
@@ -93,7 +93,7 @@ export class VolumeLog {
     } catch (err) {
       const superseded = isLoss(err) ? await whoSuperseded(fence, deadline) : undefined;
       await fence.close();
-      throw superseded ?? err;
+      throw superseded ?? blockedBy(err, options.spec, fence.missing);
     }
   }
 
@@ -223,6 +223,16 @@ function maxOf(...values: readonly bigint[]): bigint {
  */
 async function whoSuperseded(fence: HomeFence, deadline: Deadline): Promise<unknown> {
   return await fence.reconfirm(deadline).catch((err: unknown) => err);
+}
+
+/** Nodes that did not answer in time, whatever they were asked, as the one error that names them. */
+function blockedBy(err: unknown, { id, homeSet }: VolumeSpec, missing: readonly NodeId[]): unknown {
+  if (!NabuError.is(err) || !err.retryable) return err;
+  if (err.code === 'VOLUME_OPEN_BLOCKED' || err.code === 'FENCED' || err.code === 'CANCELLED') return err;
+  const named = Array.isArray(err.fields.nodes) ? err.fields.nodes.map(String) : [];
+  const known = named.length > 0 ? named : missing;
+  const nodes = known.length > 0 ? known : homeSet;
+  return NabuError.of('VOLUME_OPEN_BLOCKED', { volumeId: id, nodes: [...nodes], reason: err.message }, { cause: err });
 }
 
 /** Of a volume that was never opened; proven by findNewestNote. */

@@ -6,7 +6,7 @@ import { logPolicy, StampClock, type WriterEpoch } from '../../engine/blob/index
 import type { VolumeSpec } from '../../engine/volume/home-nodes.ts';
 import { VolumeLog } from '../../engine/volume/volume-log.ts';
 import { WaitBoard } from '../../engine/volume/wait-board.ts';
-import type { ModelClient } from './model-client.ts';
+import type { SimClient } from './sim-cluster.ts';
 
 type Image =
   | { readonly kind: 'write'; readonly id: string }
@@ -59,7 +59,7 @@ export class History {
 
 export type ActorOptions = {
   readonly clock: SimClock;
-  readonly client: ModelClient;
+  readonly client: SimClient;
   readonly spec: VolumeSpec;
   readonly epoch: WriterEpoch;
   /** Rises with every opener, for the history. */
@@ -96,8 +96,8 @@ export class LogActor {
     try {
       const log = await VolumeLog.open(
         {
-          blobs: client,
-          nodes: client,
+          blobs: client.blobs,
+          nodes: client.nodes,
           clock,
           stamps: new StampClock(clock),
           logger: silentLogger,
@@ -124,7 +124,7 @@ export class LogActor {
       actor.#covered = log.writer.nextSequence - 1n;
       return actor;
     } catch (err) {
-      if (NabuError.is(err, 'VOLUME_OPEN_BLOCKED', 'FENCED', 'TIMEOUT', 'UNAVAILABLE', 'CANCELLED')) return undefined;
+      if (NabuError.is(err, 'VOLUME_OPEN_BLOCKED', 'FENCED')) return undefined;
       throw err;
     }
   }
@@ -187,7 +187,8 @@ export class LogActor {
   async #appendBytes(bytes: Buffer): Promise<{ sequence: bigint; durable: Promise<void> }> {
     const { client, spec } = this.#options;
     const length = Math.ceil(bytes.length / IMAGE_BYTES) * IMAGE_BYTES;
-    const stripe = await client.allocStripe(logPolicy(spec.policy, length), length);
+    using deadline = new Deadline({ clock: this.#options.clock, operation: 'room', timeoutMs: 60_000 });
+    const stripe = await client.blobs.allocStripe(logPolicy(spec.policy, length), length, deadline);
     stripe.bytes.fill(0);
     stripe.bytes.set(bytes);
     return this.#log.writer.append(stripe, length);

@@ -1,12 +1,26 @@
+import { silentLogger } from '../../common/logging/index.ts';
 import type { Clock, SeededRandom } from '../../common/ports/index.ts';
-import { type NodeId, nodeId, stampOfMs } from '../../engine/blob/index.ts';
+import { hexOf, type NodeId, nodeId, stampOfMs } from '../../engine/blob/index.ts';
+import { BlobClient, type BlobStore } from '../../engine/client/index.ts';
+import { NodeMap, StorNode } from '../../engine/node/index.ts';
+import { type ClusterMap, parseClusterMap } from '../../engine/placement/index.ts';
 import type { Slab } from '../../engine/slab/index.ts';
+import { ClientHomeNodes } from '../../engine/volume/client-home-nodes.ts';
+import type { HomeNodes } from '../../engine/volume/home-nodes.ts';
 import { ModelClient } from './model-client.ts';
 import { blankDisk, type SimDisk } from './sim-disk.ts';
 import { SimNetwork } from './sim-network.ts';
 import { SimStore } from './sim-store.ts';
 
+/** What one simulated host has of the cluster. */
+export type SimClient = { readonly blobs: BlobStore; readonly nodes: HomeNodes };
+
 export type SimClusterOptions = {
+  /**
+   * model: hosts call the stores by the write rules alone, fast enough for thousands of schedules. real: the blob client, the wire
+   * calls and the node's request handling, over the simulated transport.
+   */
+  readonly stack: 'model' | 'real';
   readonly nodes: number;
   readonly slab: Slab;
   readonly clock: Clock;
@@ -30,6 +44,8 @@ export class SimCluster {
   readonly #options: SimClusterOptions;
   readonly #disks = new Map<NodeId, SimDisk>();
   readonly #stores = new Map<NodeId, SimStore>();
+  readonly #clients: BlobClient[] = [];
+  readonly #map: ClusterMap;
   #incarnations = 1n;
 
   constructor(options: SimClusterOptions) {
@@ -41,15 +57,30 @@ export class SimCluster {
       maxDelayMs: options.maxDelayMs ?? 5,
       lossRate: options.lossRate ?? 0.01,
     });
+    this.#map = parseClusterMap(
+      {
+        clusterId: hexOf(CLUSTER_ID),
+        epoch: 1,
+        nodes: this.nodes.map((id) => ({
+          id,
+          address: { host: id, port: 1 },
+          domain: { zone: 'default', rack: 'default', host: id },
+          weight: 1,
+          state: 'up',
+        })),
+      },
+      'simulated map',
+    );
     for (const node of this.nodes) {
       this.#disks.set(node, blankDisk(this.#incarnations++, 0n, true));
       this.start(node);
     }
   }
 
-  client(name: string): ModelClient {
-    const { slab, clock, random } = this.#options;
-    return new ModelClient({
+  client(name: string): SimClient {
+    const { slab, clock, random, stack } = this.#options;
+    if (stack === 'real') return this.#realClient(name);
+    const client = new ModelClient({
       name,
       slab,
       clock,
@@ -57,6 +88,28 @@ export class SimCluster {
       network: this.network,
       storeOf: (node) => this.#stores.get(node),
     });
+    return { blobs: client, nodes: client };
+  }
+
+  #realClient(name: string): SimClient {
+    const { slab, clock, random } = this.#options;
+    const blobs = new BlobClient({
+      slab,
+      transport: this.network.transport(name),
+      maps: { current: () => this.#map, onChange: () => () => undefined },
+      clock,
+      random: random.fork(),
+      logger: silentLogger,
+      label: name,
+      limits: { connectTimeoutMs: 300, stallMs: 500, probeTimeoutMs: 300, firstRetryMs: 10, lastRetryMs: 100 },
+    });
+    this.#clients.push(blobs);
+    return { blobs, nodes: new ClientHomeNodes(blobs.nodes()) };
+  }
+
+  /** Ends what the hosts' clients still try. */
+  close(): void {
+    for (const client of this.#clients) client.close();
   }
 
   isUp(node: NodeId): boolean {
@@ -88,6 +141,12 @@ export class SimCluster {
       setOwnerMs,
     });
     this.#stores.set(node, store);
+    if (this.#options.stack === 'real') {
+      const map = new NodeMap(this.#map);
+      const stor = new StorNode({ store, slab, map, clock, logger: silentLogger });
+      // Resolves at once: the simulated network has no sockets to open.
+      void this.network.transport(node).listen({ host: node, port: 1 }, stor.handle, stor.hello);
+    }
     if (!disk.fencesComplete) void this.#takeOverFences(node, store);
   }
 

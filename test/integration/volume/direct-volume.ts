@@ -8,8 +8,7 @@ import { Slab, type Slot } from '../../../engine/slab/index.ts';
 import type { VolumeSpec } from '../../../engine/volume/home-nodes.ts';
 import { closeFd, createRing } from '../../../engine/volume/native.ts';
 import { Volume, type VolumeLimits } from '../../../engine/volume/volume.ts';
-import type { ModelClient } from '../../sim/model-client.ts';
-import { SimCluster } from '../../sim/sim-cluster.ts';
+import { type SimClient, SimCluster } from '../../sim/sim-cluster.ts';
 
 const MIB = 1 << 20;
 
@@ -18,7 +17,7 @@ export class DirectVolume {
   readonly cluster: SimCluster;
   readonly spec: VolumeSpec;
   readonly slab: Slab;
-  readonly #client: ModelClient;
+  readonly #client: SimClient;
   readonly #limits: Partial<VolumeLimits>;
   #ring: number;
   #incarnation = 0n;
@@ -29,6 +28,7 @@ export class DirectVolume {
   constructor(options: { sizeBytes?: number; policy?: string; nodes?: number; limits?: Partial<VolumeLimits> } = {}) {
     this.slab = Slab.create({ sizeBytes: 384 * MIB });
     this.cluster = new SimCluster({
+      stack: 'model',
       nodes: options.nodes ?? 6,
       slab: this.slab,
       clock: realClock,
@@ -63,8 +63,8 @@ export class DirectVolume {
     this.volume = await Volume.open(
       {
         slab: this.slab,
-        blobs: this.#client,
-        nodes: this.#client,
+        blobs: this.#client.blobs,
+        nodes: this.#client.nodes,
         clock: realClock,
         stamps: new StampClock(realClock),
         logger: silentLogger,
