@@ -5,6 +5,7 @@ import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DetachedProcesses } from '../../../cli/detached.ts';
 import { Deadline } from '../../../common/concurrency/index.ts';
+import { NabuError } from '../../../common/errors/index.ts';
 import { type ClientOf, GrpcClient } from '../../../common/grpc/index.ts';
 import { layoutOf } from '../../../common/layout/index.ts';
 import { realClock } from '../../../common/ports/index.ts';
@@ -50,9 +51,9 @@ describe('volumes of a cluster over CSI', () => {
     await mkdir(stagingTargetPath);
     const volumeContext = volume?.volumeContext ?? {};
     const place = { volumeId, publishContext, volumeContext, stagingTargetPath, volumeCapability };
-    const stage = async (): Promise<void> => {
-      await node.nodeStageVolume(place, LIMIT);
-      await node.nodePublishVolume({ ...place, targetPath }, LIMIT);
+    const stage = async (limit = LIMIT): Promise<void> => {
+      await node.nodeStageVolume(place, limit);
+      await node.nodePublishVolume({ ...place, targetPath }, limit);
     };
     const unstage = async (): Promise<void> => {
       await node.nodeUnpublishVolume({ volumeId, targetPath }, LIMIT);
@@ -116,6 +117,27 @@ describe('volumes of a cluster over CSI', () => {
       assert.equal(sha256(read), sha256(bytes), `at ${offset}`);
     }
     await again.close();
+    await life.end();
+  });
+
+  it('are not opened while four of six nodes are dead, say whom they need, and open when these are back', async () => {
+    const life = await bring('blocked', mounted(), 64n * MIB);
+    const bytes = randomBytes(1 << 20);
+    await writeFile(join(life.targetPath, 'file'), bytes, { flush: true });
+    await life.unstage();
+    const dead = ['node-1', 'node-2', 'node-3', 'node-4'];
+    for (const name of dead) await cluster.json('node', 'kill', name);
+    await assert.rejects(life.stage({ timeoutMs: 10_000 }), (err: unknown) => {
+      assert.ok(NabuError.is(err, 'VOLUME_OPEN_BLOCKED'), String(err));
+      assert.ok(
+        dead.some((name) => err.message.includes(name)),
+        err.message,
+      );
+      return true;
+    });
+    for (const name of dead) await cluster.json('node', 'start', name);
+    await life.stage();
+    assert.equal(sha256(await readFile(join(life.targetPath, 'file'))), sha256(bytes));
     await life.end();
   });
 
