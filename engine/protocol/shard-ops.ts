@@ -17,13 +17,17 @@ const LOOKUP_STATES: readonly LookupState[] = ['found', 'absent', 'unknown'];
 const READ_FAILURES = ['absent', 'unknown', 'corrupt'] as const;
 const ZERO_STRIPE = new Uint8Array(16);
 
+const STORED = Buffer.alloc(0);
+
+/** `stored`, the ordinary answer, is no meta at all: one read less for the one who waits for it. */
 export function encodePutAnswer(result: AppendResult): Buffer {
-  return Buffer.of(APPEND_RESULTS.indexOf(result));
+  return result === 'stored' ? STORED : Buffer.of(APPEND_RESULTS.indexOf(result));
 }
 
 export function decodePutAnswer(bytes: Uint8Array): AppendResult {
-  const result = APPEND_RESULTS[bytes[0] ?? APPEND_RESULTS.length];
-  if (bytes.length !== 1 || result === undefined) throw malformed('put answer: unknown result');
+  if (bytes.length === 0) return 'stored';
+  const result = APPEND_RESULTS[bytes[0] ?? 0];
+  if (bytes.length !== 1 || result === undefined || result === 'stored') throw malformed('put answer: unknown result');
   return result;
 }
 
