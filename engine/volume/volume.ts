@@ -357,7 +357,7 @@ export class Volume {
       epoch: formatWriterEpoch(this.#log.epoch),
       err: err instanceof Error ? err : failure,
     });
-    this.native.setIoTimeout(1);
+    this.native.fail();
     this.#options.onFailed(failure);
   }
 }
