@@ -101,7 +101,8 @@ export class StripeWriter {
       throw this.#reasonFor(err);
     } finally {
       stopListening();
-      this.#cancel.abort(NabuError.of('CANCELLED', { operation: this.#operation }));
+      // An error object and an abort cost a tenth of a small put: only when somebody is there to hear it.
+      if (this.#inFlight > 0) this.#cancel.abort(NabuError.of('CANCELLED', { operation: this.#operation }));
       if (told !== '') this.#announceEnd();
     }
   }
