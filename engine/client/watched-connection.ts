@@ -75,7 +75,8 @@ export class WatchedConnection implements Connection {
     const silentMs = clock.monotonicMs() - this.#progressMs;
     if (silentMs < stallMs || !this.#warned) {
       this.#warned = silentMs >= stallMs;
-      this.#timer = this.#arm(this.#warned ? stallMs * GRACE : stallMs - silentMs);
+      // Not a fraction of a millisecond: a simulated clock would not move at all.
+      this.#timer = this.#arm(this.#warned ? stallMs * GRACE : Math.max(1, stallMs - silentMs));
       return;
     }
     const target = `node ${this.#inner.peer.nodeId}`;
