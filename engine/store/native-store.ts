@@ -1,7 +1,9 @@
 import { fromNative, NabuError } from '../../common/errors/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
+import { BLOCK_BYTES } from '../blob/geometry.ts';
 import { type BlobKey, ownerOf, type StripeId, type VolumeId, volumeOf } from '../blob/ids.ts';
 import { formatWriterEpoch, type WriterEpoch } from '../blob/writer-epoch.ts';
+import { crc32c } from '../protocol/crc32c.ts';
 import { decodeLookup, lookupRoom } from './lookup-codec.ts';
 import { type NativeOwnerState, type NativeShardStore, openNative, RESULTS_PER_CALL, STATUS } from './native.ts';
 import { Pending } from './pending.ts';
@@ -25,6 +27,7 @@ const DEFAULT_IN_FLIGHT = 4096;
 const DEFAULT_RETENTION_MS = 14 * 24 * 3_600_000;
 const META_OWNER_OFFSET = 56;
 const META_EPOCH_OFFSET = 72;
+const META_LENGTH_OFFSET = 108;
 const META_BYTES = 160;
 
 function ownerStateOf(state: NativeOwnerState): OwnerState {
@@ -100,7 +103,7 @@ class NativeStore implements ShardStore {
     if (status === STATUS.ok) return 'stored';
     if (status === STATUS.exists) return 'exists';
     if (status === STATUS.deleted) return 'deleted';
-    throw this.#appendError(status, metaOffset);
+    throw this.#appendError(status, metaOffset, payloadOffset);
   }
 
   async lookup(keys: readonly BlobKey[], askStamp = 0n): Promise<LookupAnswer[]> {
@@ -253,11 +256,11 @@ class NativeStore implements ShardStore {
     if (status !== STATUS.ok) throw this.#error(status, '');
   }
 
-  #appendError(status: number, metaOffset: number): NabuError {
+  #appendError(status: number, metaOffset: number, payloadOffset: number): NabuError {
     if (status === STATUS.checksum) {
       const shard = this.#slab.getUint8(metaOffset + 114);
       const key = Buffer.from(this.#slab.buffer, metaOffset + 8, 32).toString('hex');
-      return NabuError.of('SHARD_CORRUPT', { shard, key, offset: 0 });
+      return NabuError.of('SHARD_CORRUPT', { shard, key, offset: this.#firstBadByte(metaOffset, payloadOffset) });
     }
     if (status !== STATUS.fenced) return this.#error(status, 'record');
     const owner = new Uint8Array(this.#slab.buffer, metaOffset + META_OWNER_OFFSET, 16);
@@ -269,6 +272,17 @@ class NativeStore implements ShardStore {
     const volumeId = volumeOf(owner);
     const fence = formatWriterEpoch({ generation, incarnation });
     return NabuError.of('FENCED', { volumeId, owner: volumeId, epoch: formatWriterEpoch(epoch), fence });
+  }
+
+  /** Where the payload first differs from its checksums; only looked for when native code has refused it. */
+  #firstBadByte(metaOffset: number, payloadOffset: number): number {
+    const length = this.#slab.getUint32(metaOffset + META_LENGTH_OFFSET, true);
+    for (let at = 0; at < length; at += BLOCK_BYTES) {
+      const block = new Uint8Array(this.#slab.buffer, payloadOffset + at, BLOCK_BYTES);
+      const expected = this.#slab.getUint32(metaOffset + META_BYTES + (4 * at) / BLOCK_BYTES, true);
+      if (crc32c(block) !== expected) return at;
+    }
+    return length;
   }
 
   #error(status: number, field: string): NabuError {

@@ -27,7 +27,7 @@ void flip(Disk& disk, uint64_t at) { disk.bytes[at] ^= 0x40; }
 TEST_CASE(
     "a record cut at any byte of its last 4 KiB is detected at replay, and what lies behind it is "
     "found") {
-  Rig rig(8U << 20, kSegment);
+  Rig rig((1U << 20) + 6 * kMinSegmentBytes, kMinSegmentBytes);
   rig.reopen();
   Shard before(1, 2, stampAt(1)), cut(2, 2, stampAt(2)), behind(3, 2, stampAt(3));
   CHECK(rig.append(before) == Status::kOk);
@@ -56,7 +56,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a header cut at any byte is detected at replay") {
-  Rig rig(8U << 20, kSegment);
+  Rig rig((1U << 20) + 6 * kMinSegmentBytes, kMinSegmentBytes);
   rig.reopen();
   CHECK(rig.remove(7, stampAt(5)) == Status::kOk);
   CHECK(rig.remove(8, stampAt(5)) == Status::kOk);

@@ -142,7 +142,11 @@ for (const driver of ['memory', 'uring'] as const) {
       const s = await open();
       const { meta } = shardOf(slab, 0, 4, {});
       new Uint8Array(slab).set([0, 1, 2, 3, 4, 5, 6, 7], 3 * BLOCK);
-      await assert.rejects(s.append(meta, 0), isCode('SHARD_CORRUPT'));
+      await assert.rejects(s.append(meta, 0), (err) => {
+        assert.ok(NabuError.is(err, 'SHARD_CORRUPT'));
+        assert.equal(err.fields.offset, 3 * BLOCK);
+        return true;
+      });
       assert.deepEqual(await read(s, 1), { status: 'unknown' });
     });
 
