@@ -18,8 +18,10 @@ export type FenceTakeoverOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** The highest m of any policy in use. */
+  /** The highest m of any policy in use, as far as is known without asking. */
   readonly maxParity: number;
+  /** Asks for it; before every round. UNAVAILABLE and TIMEOUT leave what was known before. */
+  readonly askMaxParity?: (signal: AbortSignal) => Promise<number>;
   readonly peerTimeoutMs?: number;
 };
 
@@ -55,15 +57,17 @@ export class FenceTakeover {
   readonly #options: FenceTakeoverOptions;
   readonly #answered = new Set<NodeId>();
   #reason = 'it has not asked its peers yet';
+  #maxParity: number;
 
   constructor(options: FenceTakeoverOptions) {
     this.#options = options;
+    this.#maxParity = options.maxParity;
   }
 
   progress(): FenceProgress {
-    const { store, map, maxParity } = this.#options;
+    const { store, map } = this.#options;
     const complete = store.identity.fencesComplete;
-    const needed = fencePeersNeeded(map.current(), store.identity.nodeId, maxParity);
+    const needed = fencePeersNeeded(map.current(), store.identity.nodeId, this.#maxParity);
     return { complete, answered: [...this.#answered], needed, reason: complete ? '' : this.#reason };
   }
 
@@ -95,6 +99,7 @@ export class FenceTakeover {
       this.#reason = 'the cluster map does not name it yet';
       return;
     }
+    await this.#learnParity(signal);
     const missing: string[] = [];
     await Promise.all(
       members
@@ -114,6 +119,16 @@ export class FenceTakeover {
     }
     await store.setFencesComplete();
     logger.info('fences taken over', { peers: [...this.#answered] });
+  }
+
+  async #learnParity(signal: AbortSignal): Promise<void> {
+    const { askMaxParity } = this.#options;
+    if (askMaxParity === undefined) return;
+    try {
+      this.#maxParity = Math.max(this.#maxParity, await askMaxParity(signal));
+    } catch (err) {
+      if (!NabuError.is(err, 'UNAVAILABLE', 'TIMEOUT', 'CANCELLED')) throw err;
+    }
   }
 
   /** Undefined when the peer's whole table is ours now, else why not. */

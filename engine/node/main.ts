@@ -3,7 +3,7 @@ import { isLoopback, parseAddress } from '../../common/grpc/index.ts';
 import { type Layout, layoutOf } from '../../common/layout/index.ts';
 import { createLogger, type Logger } from '../../common/logging/index.ts';
 import { realClock, realRandom } from '../../common/ports/index.ts';
-import { hexOf } from '../blob/index.ts';
+import { hexOf, parsePolicy } from '../blob/index.ts';
 import { ControlClient } from '../control/index.ts';
 import type { ClusterMap } from '../placement/index.ts';
 import { parseClusterMap } from '../placement/index.ts';
@@ -20,6 +20,7 @@ import { StorNode } from './stor-node.ts';
 
 const FIRST_MAP_RETRY_MS = 200;
 const CALL_TIMEOUT_MS = 10_000;
+const VOLUME_PAGE = 1_000;
 const HELD_PORT_CODES = new Set(['EADDRINUSE']);
 
 /** `nabu stor`: one storage node on one device, until the signal ends it. */
@@ -84,6 +85,7 @@ async function serve(
       random: realRandom,
       logger: logger.child({ component: 'fences' }),
       maxParity: config.maxParity,
+      askMaxParity: (ended) => maxParityOf(control, ended),
     });
     const node = new StorNode({
       store,
@@ -115,6 +117,17 @@ async function serve(
     await store.close();
   }
   logger.info('stopped');
+}
+
+/** The highest m of all volumes. */
+async function maxParityOf(control: ControlClient, signal: AbortSignal): Promise<number> {
+  let highest = 0;
+  for (let pageToken = ''; ; ) {
+    const page = await control.listVolumes({ pageToken, limit: VOLUME_PAGE }, { timeoutMs: CALL_TIMEOUT_MS, signal });
+    for (const { policy } of page.volumes) highest = Math.max(highest, parsePolicy(policy).m);
+    if (page.nextPageToken === '') return highest;
+    pageToken = page.nextPageToken;
+  }
 }
 
 function follower(

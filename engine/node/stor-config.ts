@@ -27,7 +27,7 @@ export const STOR_CONFIG = defineConfig('stor', {
   rack: option(label, 'failure domain: rack', 'default'),
   hostLabel: option(z.string().max(253), 'failure domain: host; empty: the node id', ''),
   weight: option(z.number().min(0).max(1024), 'share of the ring; 0: by the size of the device', 0),
-  maxParity: option(z.int().min(1).max(8), 'the highest m of any policy in use', 2),
+  maxParity: option(z.int().min(1).max(8), 'the highest m of any policy in use, while control cannot be asked', 2),
   logLevel: option(z.enum(['error', 'warn', 'info', 'debug']), 'how much is logged', 'info'),
 });
 

@@ -57,8 +57,9 @@ export class StorCluster implements AsyncDisposable {
         return { node: new RemoteNode(connection), connection };
       } catch {
         const running = this.#running.get(id);
-        if (running !== undefined && running.child.exitCode !== null) {
-          throw new Error(`${id} ended with ${running.child.exitCode}: ${this.logOf(id)}`);
+        const { exitCode = null, signalCode = null } = running?.child ?? {};
+        if (exitCode !== null || signalCode !== null) {
+          throw new Error(`${id} ended with ${exitCode ?? signalCode}: ${this.logOf(id)}`);
         }
         await realClock.sleep(POLL_MS);
       }

@@ -30,8 +30,14 @@ describe('the take-over of fences', () => {
   });
 
   /** Peers by their clients; those that are not named cannot be reached. */
-  const takeoverOf = (emptied: MemoryNode, peers: Readonly<Record<string, MemoryNode>>, clock: SimClock) =>
+  const takeoverOf = (
+    emptied: MemoryNode,
+    peers: Readonly<Record<string, MemoryNode>>,
+    clock: SimClock,
+    askMaxParity?: () => Promise<number>,
+  ) =>
     new FenceTakeover({
+      ...(askMaxParity === undefined ? {} : { askMaxParity }),
       store: emptied.store,
       map: emptied.map,
       connect: async ({ id }) => {
@@ -101,6 +107,23 @@ describe('the take-over of fences', () => {
     peers['node-5'] = await start('node-5', true);
     await alsoEmptied.store.setFencesComplete();
     await settleUntil(clock, () => emptied.store.identity.fencesComplete);
+    await done;
+  });
+
+  it('needs more peers when a policy in use bears more losses, and goes by what it knew while nobody tells', async () => {
+    const emptied = await start('node-1', false);
+    const stop = new AbortController();
+    const clock = new SimClock();
+    let asked = 0;
+    const takeover = takeoverOf(emptied, {}, clock, async () => {
+      if (asked++ > 0) throw NabuError.of('UNAVAILABLE', { target: 'control', reason: 'away' });
+      return 4;
+    });
+    const done = takeover.run(stop.signal);
+    assert.equal(takeover.progress().needed, 4);
+    await settleUntil(clock, () => asked > 2);
+    assert.match(takeover.progress().reason, /0 of 5 peers/);
+    stop.abort();
     await done;
   });
 
