@@ -160,7 +160,7 @@ export interface ShardStore {
 
   /** missingMask 0 takes the mark away. Durable. */
   markDegraded(key: BlobKey, stripeId: StripeId, missingMask: number): Promise<void>;
-  /** In the order of (key, stripe id), from the first after `after`; limit at most 1024. */
+  /** In an order of its own that does not change, from the first after `after`; limit at most 1024. */
   listDegraded(after: Pick<DegradedMark, 'key' | 'stripeId'> | undefined, limit: number): DegradedMark[];
 
   stats(): StoreStats;

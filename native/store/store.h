@@ -414,6 +414,7 @@ class Store {
   uint64_t compactAfterMs_ = 0;  // no sooner: the last look found nothing
 
   bool readOnly_ = false, failed_ = false, full_ = false;
+  bool hostFull_ = false;  // the file system under the device had no room for a further segment
   bool closing_ = false, closed_ = false, stopping_ = false, opened_ = false;
   Done closeDone_;
   std::optional<OpenError> openError_;

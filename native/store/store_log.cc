@@ -44,7 +44,8 @@ bool Store::roomNow(uint32_t blocks, SpaceClass space) const {
 }
 
 uint32_t Store::takeable() const {
-  return segments_.countOf(SegmentState::kFree) + segments_.countOf(SegmentState::kUncreated);
+  const uint32_t fresh = hostFull_ ? 0 : segments_.countOf(SegmentState::kUncreated);
+  return segments_.countOf(SegmentState::kFree) + fresh;
 }
 
 /** Segments that the next checkpoint will take: at least what an index full of small records would.
@@ -297,7 +298,7 @@ Co<std::optional<uint32_t>> Store::takeSegment(SegmentUse use, uint64_t checkpoi
   for (uint32_t i = 0; i < segments_.count() && !found; ++i) {
     if (segments_[i].state == SegmentState::kFree) found = i;
   }
-  for (uint32_t i = super_.segmentsCreated; i < segments_.count() && !found; ++i) {
+  for (uint32_t i = super_.segmentsCreated; i < segments_.count() && !found && !hostFull_; ++i) {
     if (segments_[i].state == SegmentState::kUncreated) found = i;
   }
   if (!found) co_return std::nullopt;
@@ -310,7 +311,12 @@ Co<std::optional<uint32_t>> Store::takeSegment(SegmentUse use, uint64_t checkpoi
     if (device_->wantsFirstWrite()) error = co_await writeZeros(index);
     if (error != 0) {
       segments_.setState(index, SegmentState::kUncreated);
-      if (error != -ECANCELED) deviceFailed(error);
+      if (error == -ENOSPC) {
+        hostFull_ =
+            true;  // a sparse file on a full file system: what is written already stays usable
+      } else if (error != -ECANCELED) {
+        deviceFailed(error);
+      }
       co_return std::nullopt;
     }
     super_.segmentsCreated = std::max(super_.segmentsCreated, index + 1);

@@ -19,6 +19,7 @@ struct Disk {
   std::vector<uint8_t> bytes;
   std::set<uint64_t> badBlocks;  // reads of these 4 KiB fail
   int writeError = 0;            // every write fails with this
+  uint64_t room = UINT64_MAX;    // writes beyond find the file system full
 };
 
 /**
@@ -119,6 +120,10 @@ class FaultDevice final : public Device {
     if (request.kind == IoKind::kWrite) {
       if (disk_->writeError != 0) {
         request.result = disk_->writeError;
+        return;
+      }
+      if (request.offset + request.lengthBytes() > disk_->room) {
+        request.result = -ENOSPC;
         return;
       }
       Pending write = bytesOf(request);

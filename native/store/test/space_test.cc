@@ -157,6 +157,31 @@ TEST_CASE("tombstones go when they are old enough and nothing older is left on t
   for (uint64_t round = 0; round < 400; ++round) REQUIRE(rig.lookup(round) == Status::kAbsent);
 }
 
+TEST_CASE("a full file system under a sparse device is a full device, not a failed one") {
+  Rig rig(5U << 20, kSegment);
+  rig.disk->room = kDataStart + 14 * kSegment + kSegment / 2;
+  rig.reopen();
+  uint64_t stored = 0;
+  Status status = Status::kOk;
+  for (uint64_t i = 0; status == Status::kOk && i < 1000; ++i) {
+    Shard shard(i, kBlocks, stampAt(1));
+    status = rig.append(shard);
+    if (status == Status::kOk) ++stored;
+  }
+  CHECK(status == Status::kFull);
+  CHECK(rig.store->stats().state == StoreState::kFull);
+  CHECK(rig.remove(0, stampAt(2)) == Status::kOk);
+  CHECK(rig.close() == Status::kOk);
+  rig.disk->room = UINT64_MAX;
+  rig.reopen();
+  for (uint64_t i = 1; i < stored; ++i) {
+    Shard shard(i, kBlocks, stampAt(1));
+    REQUIRE(rig.read(shard) == Status::kOk);
+  }
+  Shard more(2000, kBlocks, stampAt(3));
+  CHECK(rig.append(more) == Status::kOk);
+}
+
 TEST_CASE("a record larger than a segment is refused as such") {
   Rig rig(3U << 20, 64U << 10);
   rig.reopen();
