@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 namespace nabu::store {
@@ -39,7 +40,14 @@ std::variant<std::unique_ptr<UringDevice>, DeviceError> UringDevice::open(
     return failure(error == ENOENT ? DeviceErrorCode::kNotFound : DeviceErrorCode::kIo, "open",
                    error);
   }
-  if (::flock(device->fd_, LOCK_EX | LOCK_NB) != 0) {
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(options.lockWaitMs);
+  bool locked = ::flock(device->fd_, LOCK_EX | LOCK_NB) == 0;
+  while (!locked && errno == EWOULDBLOCK && std::chrono::steady_clock::now() < deadline) {
+    ::usleep(2000);
+    locked = ::flock(device->fd_, LOCK_EX | LOCK_NB) == 0;
+  }
+  if (!locked) {
     return DeviceError{DeviceErrorCode::kBusy, "another process has it open"};
   }
   struct stat status {};

@@ -16,6 +16,9 @@ struct UringOptions {
       0;  // of a file that is made; an existing file or block device: at most what is used
   bool create = false;
   uint32_t depth = 256;
+  // A killed process holds its lock until the kernel has ended its I/O: only then is no late write
+  // possible.
+  uint32_t lockWaitMs = 2000;
 };
 
 /** A regular file or block device through io_uring and O_DIRECT, locked against a second opener. */
