@@ -1,4 +1,4 @@
-import type { StripeId } from '../blob/ids.ts';
+import type { StripeId } from '../blob/index.ts';
 import { STATUS } from './native.ts';
 import type { LookupAnswer, LookupState, ShardSummary } from './shard-store.ts';
 

@@ -1,8 +1,15 @@
 import { fromNative, NabuError } from '../../common/errors/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import { BLOCK_BYTES } from '../blob/geometry.ts';
-import { type BlobKey, ownerOf, type StripeId, type VolumeId, volumeOf } from '../blob/ids.ts';
-import { formatWriterEpoch, type WriterEpoch } from '../blob/writer-epoch.ts';
+import {
+  type BlobKey,
+  formatWriterEpoch,
+  ownerOf,
+  type StripeId,
+  type VolumeId,
+  volumeOf,
+  type WriterEpoch,
+} from '../blob/index.ts';
 import { crc32c } from '../protocol/crc32c.ts';
 import { decodeLookup, lookupRoom } from './lookup-codec.ts';
 import { type NativeOwnerState, type NativeShardStore, openNative, RESULTS_PER_CALL, STATUS } from './native.ts';

@@ -1,5 +1,4 @@
-import type { BlobKey, StripeId, VolumeId } from '../blob/ids.ts';
-import type { WriterEpoch } from '../blob/writer-epoch.ts';
+import type { BlobKey, StripeId, VolumeId, WriterEpoch } from '../blob/index.ts';
 
 /** Who this store is. `incarnation` changes when a store is created or emptied, never otherwise. */
 export type StoreIdentity = {

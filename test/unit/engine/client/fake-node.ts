@@ -205,13 +205,13 @@ export class FakeNode implements NodeClient {
 
   async #travel({ deadline, signal }: CallOptions): Promise<void> {
     if (this.dead) throw this.#unavailable();
-    const ends = [
+    const ends = (): Promise<never>[] => [
       this.broken.then((err) => Promise.reject(err)),
       aborted(deadline.signal),
       ...(signal ? [aborted(signal)] : []),
     ];
-    if (this.frozen) await Promise.race(ends);
-    if (this.delayMs > 0) await Promise.race([this.#clock.sleep(this.delayMs), ...ends]);
+    if (this.frozen) await Promise.race(ends());
+    if (this.delayMs > 0) await Promise.race([this.#clock.sleep(this.delayMs), ...ends()]);
     else await Promise.resolve();
     if (this.dead) throw this.#unavailable();
   }
