@@ -27,7 +27,7 @@ class HeaderCache {
   }
 
  private:
-  static constexpr uint64_t kSlots = 2048;
+  static constexpr uint64_t kSlots = 8192;
   static constexpr uint32_t kMaxHeaderBytes = 4096;
   struct Slot {
     uint64_t block = 0;
