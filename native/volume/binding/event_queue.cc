@@ -82,6 +82,18 @@ void EventQueue::deliver(Napi::Env env, Napi::Function handler) {
   }
 }
 
+void EventQueue::abandon() {
+  std::vector<Task> tasks;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    tasks.swap(tasks_);
+    rows_.clear();
+  }
+  wakeup_.Release();
+}
+
 void EventQueue::close(Napi::Env env) {
   std::vector<Task> tasks;
   {

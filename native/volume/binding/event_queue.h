@@ -31,6 +31,8 @@ class EventQueue final : public VolumeEvents {
   void post(Task task);
   /** Nothing is delivered afterwards; what was posted still runs, once, from here. JavaScript
    * thread. */
+  /** The environment ends: no JavaScript may run any more, so nobody is told of anything. */
+  void abandon();
   void close(Napi::Env env);
 
  private:

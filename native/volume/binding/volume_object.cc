@@ -136,7 +136,11 @@ VolumeObject::~VolumeObject() {
   shutDown();
 }
 
-void VolumeObject::onEnvironmentEnd(void* self) { static_cast<VolumeObject*>(self)->shutDown(); }
+void VolumeObject::onEnvironmentEnd(void* self) {
+  auto* volume = static_cast<VolumeObject*>(self);
+  if (!volume->closed_) volume->events_->abandon();
+  volume->shutDown();
+}
 
 void VolumeObject::shutDown() {
   if (closed_) return;
