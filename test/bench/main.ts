@@ -64,7 +64,8 @@ async function main(): Promise<number> {
   let open: Scope | undefined;
   const giveUp = (why: string): void => {
     say(`${why}: cleaning up`);
-    void (open?.close() ?? Promise.resolve([])).then(() => process.exit(130));
+    // Twice: what was being made while the first went on is gone after the second.
+    void (open?.close() ?? Promise.resolve([])).then(() => open?.close()).then(() => process.exit(130));
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => giveUp(signal));
   process.stdout.once('error', () => giveUp('nobody reads the figures'));

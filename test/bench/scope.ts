@@ -13,6 +13,8 @@ export class Scope {
   /** `what` names the thing in the complaint when `undo` fails. */
   defer(what: string, undo: () => Promise<unknown> | unknown): void {
     this.#cleanUps.push({ what, undo });
+    // Work that was interrupted may still be making things: they go as soon as they are there.
+    this.#closing = this.#closing?.then(async (failures) => [...failures, ...(await this.#undoAll())]);
   }
 
   /** A folder on a disk (not in memory) that goes away with the scope. NABU_BENCH_DIR says below which folder. */
