@@ -1,7 +1,7 @@
 import { fromNative, NabuError } from '../../common/errors/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import { BLOCK_BYTES } from '../blob/geometry.ts';
 import {
+  BLOCK_BYTES,
   type BlobKey,
   formatWriterEpoch,
   ownerOf,
@@ -10,7 +10,7 @@ import {
   volumeOf,
   type WriterEpoch,
 } from '../blob/index.ts';
-import { crc32c } from '../protocol/crc32c.ts';
+import { crc32c } from '../protocol/index.ts';
 import { decodeLookup, lookupRoom } from './lookup-codec.ts';
 import { type NativeOwnerState, type NativeShardStore, openNative, RESULTS_PER_CALL, STATUS } from './native.ts';
 import { Pending } from './pending.ts';
