@@ -20,12 +20,19 @@ export const provider: Provider = {
     const missing = await TestCluster.missing();
     if (missing !== '') throw new Missing(`volumes need ${missing}`);
     const { scope } = bench;
-    const cluster = await TestCluster.start({
+    const starting = TestCluster.start({
       deviceSizeBytes: NODE_BYTES,
       nodeArguments: ['--log-level', 'warn'],
       serverArguments: ['--log-level', 'warn'],
     });
-    scope.defer('the cluster of the volume', () => cluster.close());
+    // Its processes are detached: an interruption waits for the start, which knows them.
+    scope.defer('the cluster of the volume', () =>
+      starting.then(
+        (started) => started.close(),
+        () => undefined, // it has cleaned up after itself
+      ),
+    );
+    const cluster = await starting;
     const { device } = await cluster.openVolume({ name: 'bench', sizeBytes: VOLUME_BYTES, policy: 'ec:4+2' });
     const appends = await Child.start(scope, [
       ...([process.execPath, '--disable-warning=ExperimentalWarning'] as const),

@@ -95,12 +95,19 @@ export const provider: Provider = {
   async *measure(bench) {
     const missing = await TestCluster.missing();
     if (missing !== '') throw new Missing(`volumes need ${missing}`);
-    const cluster = await TestCluster.start({
+    const starting = TestCluster.start({
       deviceSizeBytes: NODE_BYTES,
       nodeArguments: ['--driver', 'memory', '--log-level', 'warn'],
       serverArguments: ['--read-cache-bytes', String(CACHE_BYTES), '--log-level', 'warn'],
     });
-    bench.scope.defer('the cluster of the volume', () => cluster.close());
+    // Its processes are detached: an interruption waits for the start, which knows them.
+    bench.scope.defer('the cluster of the volume', () =>
+      starting.then(
+        (started) => started.close(),
+        () => undefined, // it has cleaned up after itself
+      ),
+    );
+    const cluster = await starting;
     const { device } = await cluster.openVolume({ name: 'bench', sizeBytes: VOLUME_BYTES, policy: 'ec:4+2' });
     bench.progress('volume: filling');
     const fill = { device, rw: 'write', spanBytes: VOLUME_BYTES, blockBytes: MIB, depth: 4, flushAtEnd: true } as const;
