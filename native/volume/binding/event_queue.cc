@@ -6,9 +6,17 @@
 
 namespace nabu::volume::binding {
 
-EventQueue::EventQueue(Napi::Env env, Napi::Function handler)
-    : wakeup_(Wakeup::New(env, handler, "nabu volume", 0, 1, this)),
-      array_(Napi::Persistent(Napi::Float64Array::New(env, kRowsPerCall * kFields))) {}
+std::shared_ptr<EventQueue> EventQueue::create(Napi::Env env, Napi::Function handler) {
+  std::shared_ptr<EventQueue> queue(new EventQueue());
+  auto share = std::make_unique<std::shared_ptr<EventQueue>>(queue);
+  const auto drop = [](Napi::Env, std::shared_ptr<EventQueue>* held, EventQueue*) {
+    const std::unique_ptr<std::shared_ptr<EventQueue>> last(held);
+  };
+  queue->array_ = Napi::Persistent(Napi::Float64Array::New(env, kRowsPerCall * kFields));
+  queue->wakeup_ =
+      Wakeup::New(env, handler, "nabu volume", 0, 1, queue.get(), drop, share.release());
+  return queue;
+}
 
 void EventQueue::push(std::span<const Row> rows) {
   const std::lock_guard lock(mutex_);
@@ -92,6 +100,7 @@ void EventQueue::abandon() {
     rows_.clear();
   }
   wakeup_.Release();
+  array_.Reset();
 }
 
 void EventQueue::close(Napi::Env env) {

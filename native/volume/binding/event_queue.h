@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -12,7 +13,8 @@
 namespace nabu::volume::binding {
 
 // Carries what native threads have to say to the JavaScript thread: events as rows of doubles, and
-// direct requests that were answered. One thread-safe function, woken once per batch.
+// direct requests that were answered. One thread-safe function, woken once per batch. That function
+// may still run after its environment has begun to end, so it owns a share of the queue.
 class EventQueue final : public VolumeEvents {
  public:
   static constexpr std::size_t kFields = 6;
@@ -21,7 +23,7 @@ class EventQueue final : public VolumeEvents {
 
   /** handler(Float64Array, rows) is called on the JavaScript thread, never from inside a call of
    * ours. */
-  EventQueue(Napi::Env env, Napi::Function handler);
+  static std::shared_ptr<EventQueue> create(Napi::Env env, Napi::Function handler);
 
   void sealWanted(SealReason reason, std::uint64_t pendingBytes) override;
   void fetch(std::span<const FetchWanted> fetches) override;
@@ -29,13 +31,15 @@ class EventQueue final : public VolumeEvents {
   void frontendClosed(int error);
   /** Runs the task on the JavaScript thread. */
   void post(Task task);
+  /** The environment ends: no JavaScript may run any more, so nobody is told of anything.
+   * JavaScript thread. */
+  void abandon();
   /** Nothing is delivered afterwards; what was posted still runs, once, from here. JavaScript
    * thread. */
-  /** The environment ends: no JavaScript may run any more, so nobody is told of anything. */
-  void abandon();
   void close(Napi::Env env);
 
  private:
+  EventQueue() = default;
   static constexpr std::size_t kRowsPerCall = 256;
   void push(std::span<const Row> rows);
   void wake();

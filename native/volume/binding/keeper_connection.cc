@@ -38,7 +38,7 @@ KeeperConnection::KeeperConnection(const Napi::CallbackInfo& info)
   wakeup_ =
       Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
                                     "nabu keeper connection", 0, 1);
-  open_ = true;
+  *open_ = true;
   Ref();  // until closed: the thread points here
   reader_ = std::thread([this] { read(); });
   napi_add_env_cleanup_hook(env, onEnvironmentEnd, this);
@@ -56,9 +56,9 @@ void KeeperConnection::read() {
     auto message = keeper::receiveMessage(socket_, error);
     auto* carried = message ? new keeper::Message(std::move(*message)) : nullptr;
     const auto status = wakeup_.BlockingCall(
-        carried, [this, error](Napi::Env env, Napi::Function, keeper::Message* m) {
+        carried, [this, error, open = open_](Napi::Env env, Napi::Function, keeper::Message* m) {
           const std::unique_ptr<keeper::Message> owned(m);
-          const bool wanted = env != nullptr && open_;
+          const bool wanted = env != nullptr && *open;
           if (wanted && m != nullptr) return deliver(env, m);
           if (m != nullptr) {
             for (const int fd : m->fds) ::close(fd);
@@ -87,7 +87,7 @@ void KeeperConnection::deliver(Napi::Env env, keeper::Message* message) {
 // (json): an error when the keeper does not take it.
 Napi::Value KeeperConnection::send(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!open_) {
+  if (!*open_) {
     throwError(env, {Failure::kWrongState, "a message to the keeper", "the connection is closed"});
   } else if (!info[0].IsString()) {
     throwBadArgument(env, "json", "is not a string");
@@ -99,7 +99,7 @@ Napi::Value KeeperConnection::send(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value KeeperConnection::close(const Napi::CallbackInfo& info) {
-  if (open_) {
+  if (*open_) {
     shutDown();
     Unref();
   }
@@ -111,8 +111,8 @@ void KeeperConnection::onEnvironmentEnd(void* self) {
 }
 
 void KeeperConnection::shutDown() {
-  if (!open_) return;
-  open_ = false;
+  if (!*open_) return;
+  *open_ = false;
   ::shutdown(socket_, SHUT_RDWR);
   reader_.join();
   ::close(socket_);

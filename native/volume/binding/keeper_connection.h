@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <memory>
 #include <thread>
 
 #include "volume/keeper/seqpacket.h"
@@ -26,7 +27,9 @@ class KeeperConnection : public Napi::ObjectWrap<KeeperConnection> {
   void deliver(Napi::Env env, keeper::Message* message);
 
   int socket_ = -1;
-  bool open_ = false;
+  // Shared with messages on their way to JavaScript, which may outlive this. JavaScript thread
+  // only.
+  std::shared_ptr<bool> open_ = std::make_shared<bool>(false);
   Napi::FunctionReference onMessage_;
   Napi::FunctionReference onClosed_;
   Napi::ThreadSafeFunction wakeup_;

@@ -96,7 +96,7 @@ VolumeObject::VolumeObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Vo
   options.readOnly = get("readOnly").ToBoolean().Value();
   if (env.IsExceptionPending()) return;
 
-  events_ = std::make_unique<EventQueue>(env, info[2].As<Napi::Function>());
+  events_ = EventQueue::create(env, info[2].As<Napi::Function>());
   auto volume = Volume::open(options, static_cast<int>(*ringFd), *events_);
   if (!volume.ok()) {
     events_->close(env);

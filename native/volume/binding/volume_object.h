@@ -60,7 +60,7 @@ class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
   Slab slab_;
   Napi::Reference<Napi::ArrayBuffer> slabReference_;
   std::string id_;
-  std::unique_ptr<EventQueue> events_;
+  std::shared_ptr<EventQueue> events_;
   std::unique_ptr<DirectSink> sink_;
   // Before the frontend: its threads use the volume until they are joined.
   std::unique_ptr<Volume> volume_;
