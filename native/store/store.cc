@@ -29,14 +29,12 @@ std::variant<std::unique_ptr<Store>, OpenError> Store::open(std::unique_ptr<Devi
 
 Store::~Store() {
   stopping_ = closing_ = true;
-  failAllWaiting(Status::kClosed);
+  // Each thing that ends may begin another, and queue it: until nothing waits and nothing is under
+  // way.
   for (;;) {
+    failAllWaiting(Status::kClosed);
     for (Signal* signal : {&tick_, &superFree_, &segmentFree_, &idle_}) signal->notify();
-    if (device_->inFlight() == 0 && tasks_ == 0) break;
-    if (device_->inFlight() == 0 && !tick_.hasWaiters() && !superFree_.hasWaiters() &&
-        !segmentFree_.hasWaiters() && !idle_.hasWaiters()) {
-      break;
-    }
+    if (device_->inFlight() == 0 && !anythingWaits()) break;
     if (device_->wait()) device_->poll();
   }
   // Appends that waited for a fence which did not become durable.
@@ -48,6 +46,14 @@ Store::~Store() {
   auto waiters = std::move(ownerWaiters_);
   ownerWaiters_.clear();
   for (const OwnerWaiter& waiter : waiters) answer(waiter.done, Status::kClosed);
+}
+
+bool Store::anythingWaits() const {
+  if (anyWaiting()) return true;
+  for (const Signal* signal : {&tick_, &superFree_, &segmentFree_, &idle_}) {
+    if (signal->hasWaiters()) return true;
+  }
+  return false;
 }
 
 Status Store::writable() const {

@@ -260,6 +260,8 @@ class Store {
   const std::deque<RecordWrite*>& waitingOf(SpaceClass space) const {
     return waiting_[static_cast<size_t>(space)];
   }
+  /** A record for room, or a coroutine for a signal. */
+  bool anythingWaits() const;
   bool anyWaiting() const {
     return !waiting_[0].empty() || !waiting_[1].empty() || !waiting_[2].empty();
   }
