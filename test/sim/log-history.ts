@@ -2,7 +2,7 @@ import { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import { silentLogger } from '../../common/logging/index.ts';
 import type { SimClock } from '../../common/ports/index.ts';
-import { logPolicy, StampClock, type WriterEpoch } from '../../engine/blob/index.ts';
+import { logPolicy, SMALL_LOG_BYTES, StampClock, type WriterEpoch } from '../../engine/blob/index.ts';
 import type { VolumeSpec } from '../../engine/volume/home-nodes.ts';
 import { VolumeLog } from '../../engine/volume/volume-log.ts';
 import { WaitBoard } from '../../engine/volume/wait-board.ts';
@@ -14,9 +14,13 @@ type Image =
 
 const IMAGE_BYTES = 4096;
 
-function encode(image: Image): Buffer {
+/** Large ones are stored as stripes, small ones as copies. */
+function encode(image: Image, large: boolean): Buffer {
   const text = Buffer.from(JSON.stringify(image));
-  return Buffer.concat([text, Buffer.alloc(Math.ceil((text.length + 1) / IMAGE_BYTES) * IMAGE_BYTES - text.length)]);
+  const length = Math.max(large ? SMALL_LOG_BYTES : 0, Math.ceil((text.length + 1) / IMAGE_BYTES) * IMAGE_BYTES);
+  const out = Buffer.alloc(length);
+  text.copy(out);
+  return out;
 }
 
 function decode(bytes: Buffer): Image {
@@ -84,6 +88,10 @@ export class LogActor {
     this.#known = known;
   }
 
+  get epoch(): WriterEpoch {
+    return this.#options.epoch;
+  }
+
   get fenced(): boolean {
     return NabuError.is(this.#log.fencedBy, 'FENCED');
   }
@@ -130,12 +138,12 @@ export class LogActor {
   }
 
   /** Several at once; resolves when all are acknowledged, or the writer was fenced or stopped. */
-  async write(count: number): Promise<void> {
+  async write(count: number, isLarge: () => boolean = () => false): Promise<void> {
     const acknowledged: Promise<void>[] = [];
     for (let i = 0; i < count; i++) {
       const id = `${this.#options.turn}.${++this.#written}`;
       const at = this.#known.push(id) - 1;
-      const { durable, sequence } = await this.#append({ kind: 'write', id });
+      const { durable, sequence } = await this.#append({ kind: 'write', id }, isLarge());
       acknowledged.push(
         durable.then(() => {
           this.#acknowledged++;
@@ -162,7 +170,7 @@ export class LogActor {
     const before = this.#log.checkpoint;
     try {
       const tableImage = await this.#appendBytes(table);
-      const root = await this.#append({ kind: 'root', covered: covered.toString(), ids });
+      const root = await this.#append({ kind: 'root', covered: covered.toString(), ids }, false);
       await Promise.all([tableImage.durable, root.durable]);
       using deadline = new Deadline({ clock: this.#options.clock, operation: 'note', timeoutMs: 5000 });
       const position = { rootSequence: root.sequence, throughSequence: covered, tableSequence: tableImage.sequence };
@@ -180,8 +188,8 @@ export class LogActor {
     await this.#log.close();
   }
 
-  async #append(image: Image): Promise<{ sequence: bigint; durable: Promise<void> }> {
-    return await this.#appendBytes(encode(image));
+  async #append(image: Image, large: boolean): Promise<{ sequence: bigint; durable: Promise<void> }> {
+    return await this.#appendBytes(encode(image, large));
   }
 
   async #appendBytes(bytes: Buffer): Promise<{ sequence: bigint; durable: Promise<void> }> {

@@ -51,7 +51,8 @@ export type ModelClientOptions = {
 };
 
 const CALL_MS = 800;
-const RETRY_MS = 40;
+const RETRY_FIRST_MS = 30;
+const RETRY_MOST_MS = 240;
 
 /**
  * A blob client reduced to the write rules (shards on healthy nodes, at most m on one, at least W nodes) over the simulated network,
@@ -100,12 +101,14 @@ export class ModelClient implements BlobStore, HomeNodes {
     const stamp = this.#stamps.next();
     const placed = new Map<number, NodeId>();
     const home = request.log?.homeSet ?? [];
-    for (;;) {
+    for (let delayMs = RETRY_FIRST_MS; ; delayMs = Math.min(RETRY_MOST_MS, delayMs * 2)) {
       deadline.throwIfExpired();
       await this.#placeAll(request, key, stamp, encoded, placed, home);
       const used = new Set(placed.values()).size;
-      if (placed.size === shardCount(policy) && used >= policy.quorum) break;
-      await this.#options.clock.sleep(RETRY_MS, deadline.signal);
+      // Of replicas a quorum of copies is enough, of a stripe only all shards are.
+      const enough = policy.k === 1 ? policy.quorum : shardCount(policy);
+      if (placed.size >= enough && used >= policy.quorum) break;
+      await this.#options.clock.sleep(delayMs, deadline.signal);
     }
     const nodes = Array.from({ length: shardCount(policy) }, (_, index) => placed.get(index));
     return { key, stripeId: encoded.stripeId, nodes, degraded: false, hit: false };
@@ -193,7 +196,7 @@ export class ModelClient implements BlobStore, HomeNodes {
   }
 
   async get(request: GetRequest): Promise<GetResult> {
-    for (;;) {
+    for (let delayMs = RETRY_FIRST_MS; ; delayMs = Math.min(RETRY_MOST_MS, delayMs * 2)) {
       const answers = await this.probe({ key: request.key, nodes: request.homeSet ?? [], deadline: request.deadline });
       const got = await this.#assemble(request, answers);
       if (got !== undefined) return got;
@@ -202,7 +205,7 @@ export class ModelClient implements BlobStore, HomeNodes {
       if (request.unreadable !== 'wait') {
         throw NabuError.of('BLOB_UNREADABLE', { key, found: 0, needed: request.policy.k, reason: 'nodes are silent' });
       }
-      await this.#options.clock.sleep(RETRY_MS, request.deadline.signal);
+      await this.#options.clock.sleep(delayMs, request.deadline.signal);
     }
   }
 

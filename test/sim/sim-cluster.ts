@@ -1,10 +1,12 @@
 import { silentLogger } from '../../common/logging/index.ts';
 import type { Clock, SeededRandom } from '../../common/ports/index.ts';
-import { hexOf, type NodeId, nodeId, stampOfMs } from '../../engine/blob/index.ts';
+import { hexOf, type NodeId, nodeId, stampOfMs, type VolumeId } from '../../engine/blob/index.ts';
 import { BlobClient, type BlobStore } from '../../engine/client/index.ts';
-import { NodeMap, StorNode } from '../../engine/node/index.ts';
+import { FenceTakeover, NodeMap, StorNode } from '../../engine/node/index.ts';
 import { type ClusterMap, parseClusterMap } from '../../engine/placement/index.ts';
+import { clientHello, RemoteNode } from '../../engine/protocol/index.ts';
 import type { Slab } from '../../engine/slab/index.ts';
+import type { OwnerState } from '../../engine/store/index.ts';
 import { ClientHomeNodes } from '../../engine/volume/client-home-nodes.ts';
 import type { HomeNodes } from '../../engine/volume/home-nodes.ts';
 import { ModelClient } from './model-client.ts';
@@ -30,12 +32,12 @@ export type SimClusterOptions = {
   readonly flushMs?: number;
   /** Longest time that a fence or a note takes. */
   readonly setOwnerMs?: number;
-  /** Complete peers whose fences an emptied node copies before it takes log blobs. */
-  readonly takeoverPeers: number;
+  /** The highest m in use: how many peers' fences an emptied node copies before it takes log blobs follows from it. */
+  readonly maxParity: number;
 };
 
 const CLUSTER_ID = new Uint8Array(16).fill(7);
-const TAKEOVER_RETRY_MS = 50;
+const TAKEOVER_PEER_MS = 400;
 
 /** Storage nodes under a seed that crash, restart and lose their devices. */
 export class SimCluster {
@@ -44,6 +46,8 @@ export class SimCluster {
   readonly #options: SimClusterOptions;
   readonly #disks = new Map<NodeId, SimDisk>();
   readonly #stores = new Map<NodeId, SimStore>();
+  readonly #takeovers = new Map<NodeId, AbortController>();
+  readonly #slowFences = new Map<NodeId, number>();
   readonly #clients: BlobClient[] = [];
   readonly #map: ClusterMap;
   #incarnations = 1n;
@@ -110,6 +114,7 @@ export class SimCluster {
   /** Ends what the hosts' clients still try. */
   close(): void {
     for (const client of this.#clients) client.close();
+    for (const takeover of this.#takeovers.values()) takeover.abort();
   }
 
   isUp(node: NodeId): boolean {
@@ -120,7 +125,27 @@ export class SimCluster {
     return this.nodes.filter((node) => this.isUp(node));
   }
 
+  /** What lies on the node's device, for schedules that wait for it. */
+  ownerOn(node: NodeId, owner: VolumeId): OwnerState | undefined {
+    return this.#disks.get(node)?.owners.get(owner);
+  }
+
+  /** Blobs of which the node's device has something. */
+  blobsOn(node: NodeId): number {
+    return this.#disks.get(node)?.records.size ?? 0;
+  }
+
+  /** Fences and notes take up to this long on the node, while it is otherwise as quick as ever; until quicken(). */
+  slowFences(node: NodeId, byMs: number): void {
+    this.#slowFences.set(node, byMs);
+  }
+
+  quicken(): void {
+    this.#slowFences.clear();
+  }
+
   crash(node: NodeId): void {
+    this.#takeovers.get(node)?.abort();
     this.#stores.get(node)?.crash();
     this.#stores.delete(node);
     this.network.crash(node);
@@ -138,16 +163,14 @@ export class SimCluster {
       clock,
       random: random.fork(),
       flushMs,
-      setOwnerMs,
+      setOwnerMs: () => this.#slowFences.get(node) ?? setOwnerMs,
     });
     this.#stores.set(node, store);
-    if (this.#options.stack === 'real') {
-      const map = new NodeMap(this.#map);
-      const stor = new StorNode({ store, slab, map, clock, logger: silentLogger });
-      // Resolves at once: the simulated network has no sockets to open.
-      void this.network.transport(node).listen({ host: node, port: 1 }, stor.handle, stor.hello);
-    }
-    if (!disk.fencesComplete) void this.#takeOverFences(node, store);
+    const map = new NodeMap(this.#map);
+    const stor = new StorNode({ store, slab, map, clock, logger: silentLogger });
+    // Resolves at once: the simulated network has no sockets to open.
+    void this.network.transport(node).listen({ host: node, port: 1 }, stor.handle, stor.hello);
+    if (!disk.fencesComplete) this.#takeOverFences(node, store, map);
   }
 
   /** The node comes back with a new, blank device. */
@@ -158,19 +181,25 @@ export class SimCluster {
   }
 
   /** As docs/decisions/fence-takeover.md has it. */
-  async #takeOverFences(node: NodeId, store: SimStore): Promise<void> {
-    const copied = new Set<NodeId>();
-    while (this.#stores.get(node) === store && copied.size < this.#options.takeoverPeers) {
-      await this.#options.clock.sleep(TAKEOVER_RETRY_MS);
-      for (const peer of this.nodes) {
-        const other = this.#stores.get(peer);
-        const usable = other?.identity.fencesComplete === true && !this.network.isCut(node, peer) && !copied.has(peer);
-        if (other === undefined || !usable) continue;
-        for (const [owner, state] of other.listOwners(undefined, 1024))
-          await store.setOwner(owner, state).catch(() => undefined);
-        copied.add(peer);
-      }
-    }
-    if (this.#stores.get(node) === store) await store.setFencesComplete().catch(() => undefined);
+  #takeOverFences(node: NodeId, store: SimStore, map: NodeMap): void {
+    const { clock, random, maxParity } = this.#options;
+    const transport = this.network.transport(node);
+    const takeover = new FenceTakeover({
+      store,
+      map,
+      clock,
+      random: random.fork(),
+      logger: silentLogger,
+      maxParity,
+      peerTimeoutMs: TAKEOVER_PEER_MS,
+      connect: async (peer, deadline) => {
+        const hello = clientHello(hexOf(CLUSTER_ID), peer.id, node);
+        const connection = await transport.connect(peer.address, hello, { deadline });
+        return { client: new RemoteNode(connection), close: () => connection.close() };
+      },
+    });
+    const stop = new AbortController();
+    this.#takeovers.set(node, stop);
+    void takeover.run(stop.signal);
   }
 }

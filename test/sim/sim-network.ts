@@ -36,6 +36,7 @@ export class SimNetwork {
   readonly #listening = new Map<string, Endpoint>();
   readonly #open = new Set<SimConnection>();
   readonly #cut = new Set<string>();
+  readonly #slowMs = new Map<string, number>();
   #whole: (() => void)[] = [];
 
   constructor(options: SimNetworkOptions) {
@@ -68,8 +69,14 @@ export class SimNetwork {
     this.#release();
   }
 
+  /** Messages between the two take up to this much longer; until healAll(). */
+  slow(a: string, b: string, byMs: number): void {
+    this.#slowMs.set(link(a, b), byMs);
+  }
+
   healAll(): void {
     this.#cut.clear();
+    this.#slowMs.clear();
     this.#release();
   }
 
@@ -96,7 +103,7 @@ export class SimNetwork {
   async travel(a: string, b: string): Promise<boolean> {
     const { clock, random, maxDelayMs, lossRate } = this.#options;
     const lost = random.float() < lossRate;
-    await clock.sleep(random.float() * maxDelayMs);
+    await clock.sleep(random.float() * (maxDelayMs + (this.#slowMs.get(link(a, b)) ?? 0)));
     while (this.#cut.has(link(a, b))) {
       // Half of what meets a cut link is held back until it is whole, the other half breaks.
       if (lost || random.float() < 0.5) return false;

@@ -45,8 +45,8 @@ export type SimStoreOptions = {
   readonly random: Random;
   /** Longest time from a write to its durability. */
   readonly flushMs: number;
-  /** The same for a fence or a note. */
-  readonly setOwnerMs: number;
+  /** The same for a fence or a note, as it is now. */
+  readonly setOwnerMs: () => number;
 };
 
 const NO_OWNER = '0'.repeat(32);
@@ -181,14 +181,14 @@ export class SimStore implements ShardStore {
 
   async setOwner(owner: VolumeId, update: OwnerUpdate): Promise<OwnerState> {
     this.#alive();
-    await this.#options.clock.sleep(this.#options.random.float() * this.#options.setOwnerMs);
+    await this.#options.clock.sleep(this.#options.random.float() * this.#options.setOwnerMs());
     this.#alive();
     this.#fences.set(owner, maxWriterEpoch(this.#fences.get(owner) ?? ZERO_WRITER_EPOCH, update.fence));
     const older = [...this.#appends].filter(
       ([, append]) => append.owner === owner && compareWriterEpochs(append.writer, update.fence) < 0,
     );
     await Promise.allSettled(older.map(([append]) => append));
-    await this.#options.clock.sleep(this.#options.random.float() * this.#options.setOwnerMs);
+    await this.#options.clock.sleep(this.#options.random.float() * this.#options.setOwnerMs());
     this.#alive();
     const before = this.#disk.owners.get(owner) ?? {
       fence: ZERO_WRITER_EPOCH,

@@ -141,7 +141,7 @@ describe('a volume over its log', () => {
     const old = direct.volume;
     direct.volume = undefined;
     await direct.losePower();
-    await direct.open();
+    const newer = await direct.open();
     direct.volume = old;
     const failed = direct.failed();
     await direct.write(0, Buffer.alloc(BLOCK, 2));
@@ -154,5 +154,6 @@ describe('a volume over its log', () => {
     assert.equal(old?.status.state, 'failed');
     await old?.abandon();
     assert.equal(await flushed, 'refused');
+    direct.volume = newer;
   });
 });
