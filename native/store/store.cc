@@ -48,6 +48,21 @@ Store::~Store() {
   for (const OwnerWaiter& waiter : waiters) answer(waiter.done, Status::kClosed);
 }
 
+/**
+ * Bytes of log between checkpoints. A checkpoint walks the whole index, so on a small device, whose
+ * segments are small too, it is made seldom enough that walking costs little beside writing.
+ */
+uint64_t Store::checkpointEvery() const {
+  constexpr uint64_t kSegments = 4, kLogPerIndexByte = 16, kPerDevice = 4;
+  if (options_.checkpointEveryBytes != 0) return options_.checkpointEveryBytes;
+  // The first ones come soon: they make room for those to come while a sparse device still can
+  // grow.
+  if (counters_.checkpoints < 2) return kSegments * super_.segmentBytes;
+  const uint64_t forIndex = kLogPerIndexByte * index_.capacity() * sizeof(IndexEntry);
+  return std::max(kSegments * super_.segmentBytes,
+                  std::min(forIndex, super_.deviceBytes / kPerDevice));
+}
+
 bool Store::anythingWaits() const {
   if (anyWaiting()) return true;
   for (const Signal* signal : {&tick_, &superFree_, &segmentFree_, &idle_}) {
@@ -145,7 +160,7 @@ void Store::schedule() {
   }
   const uint32_t shortOf = checkpointNeed() + 3 + segments_.count() / 32;
   const bool spaceShort = takeable() <= shortOf;
-  const uint64_t every = options_.checkpointEveryBytes;
+  const uint64_t every = checkpointEvery();
   if (!checkpointing_ && !closing_ && options_.nowMs() >= checkpointAfterMs_ &&
       (checkpointWanted_ || bytesSinceCheckpoint_ >= every ||
        (spaceShort && segments_.countOf(SegmentState::kFreed) > 0 && !freeing_))) {

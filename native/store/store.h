@@ -43,7 +43,7 @@ struct StoreOptions {
   // false: each append is durable by itself (RWF_DSYNC); true: several in flight share a flush.
   // Measured in docs/decisions: the first is four times as fast for 256 KiB.
   bool sharedFlushes = false;
-  uint64_t checkpointEveryBytes = 0;  // 0: every four segments
+  uint64_t checkpointEveryBytes = 0;  // of log; 0: see Store::checkpointEvery
   std::function<uint64_t()> nowMs;    // wall time
   std::function<uint64_t()> random;   // for ids and salts; default: the kernel's
 };
@@ -260,6 +260,7 @@ class Store {
   const std::deque<RecordWrite*>& waitingOf(SpaceClass space) const {
     return waiting_[static_cast<size_t>(space)];
   }
+  uint64_t checkpointEvery() const;
   /** A record for room, or a coroutine for a signal. */
   bool anythingWaits() const;
   bool anyWaiting() const {

@@ -149,7 +149,6 @@ Co<bool> Store::format() {
   super_.segmentBytes = segmentBytes;
   super_.segmentCount = static_cast<uint32_t>(count);
   segments_.reset(super_.segmentCount, super_.segmentBytes);
-  if (options_.checkpointEveryBytes == 0) options_.checkpointEveryBytes = 4 * segmentBytes;
   co_return co_await saveSuperblock();
 }
 
@@ -200,7 +199,6 @@ Co<> Store::headerReader(HeaderScan& scan) {
 }
 
 Co<bool> Store::recover() {
-  if (options_.checkpointEveryBytes == 0) options_.checkpointEveryBytes = 4 * super_.segmentBytes;
   const bool clean = super_.clean != 0;
   HeaderScan scan;
   scan.readers = kHeaderReaders;
