@@ -39,13 +39,20 @@ export class History {
     return this.#ids;
   }
 
-  /** An opener serves: it found `ids`. */
+  /**
+   * An opener serves: it found `ids`. One that heard late that its record was safe, when a newer one had found that record already,
+   * may believe so: it must have found nothing else, and it will not write.
+   */
   opened(epoch: number, ids: readonly string[]): void {
+    if (epoch < this.#epoch) {
+      const other = ids.findIndex((id, at) => this.#ids[at] !== id);
+      if (other === -1) return;
+      throw new Error(`opener ${epoch} found ${ids[other]} at ${other}, opener ${this.#epoch} ${this.#ids[other]}`);
+    }
     const lost = this.#ids.findIndex((id, at) => ids[at] !== id);
     if (lost !== -1) {
       throw new Error(`opener ${epoch} found ${ids[lost]} at ${lost}, where ${this.#ids[lost]} was acknowledged`);
     }
-    if (epoch < this.#epoch) throw new Error(`opener ${epoch} serves although ${this.#epoch} does`);
     this.#epoch = epoch;
     this.#ids = [...ids];
   }

@@ -50,7 +50,9 @@ export type ModelClientOptions = {
   readonly storeOf: (node: NodeId) => SimStore | undefined;
 };
 
-const CALL_MS = 800;
+const CALL_MS = 300;
+/** A fence waits for what is under way, and the device. */
+const OWNER_CALL_MS = 5000;
 const RETRY_FIRST_MS = 30;
 const RETRY_MOST_MS = 240;
 
@@ -315,7 +317,7 @@ export class ModelClient implements BlobStore, HomeNodes {
   }
 
   async setOwner(node: NodeId, owner: VolumeId, update: OwnerUpdate, deadline: Deadline): Promise<OwnerState> {
-    return await this.#call(node, deadline, (store) => store.setOwner(owner, update));
+    return await this.#call(node, deadline, (store) => store.setOwner(owner, update), undefined, OWNER_CALL_MS);
   }
 
   async deleteOwnerRange(
@@ -334,9 +336,10 @@ export class ModelClient implements BlobStore, HomeNodes {
     deadline: Deadline,
     work: (store: SimStore) => Promise<T>,
     cleanUp: () => void = () => undefined,
+    timeoutMs = CALL_MS,
   ): Promise<T> {
     const { network, name } = this.#options;
-    using inner = deadline.within(`calling ${node}`, CALL_MS);
+    using inner = deadline.within(`calling ${node}`, timeoutMs);
     const lost = NabuError.of('UNAVAILABLE', { target: node, reason: 'lost on the way' });
     const exchange = async (): Promise<T> => {
       if (!(await network.travel(name, node))) throw lost;

@@ -38,6 +38,7 @@ export type SimClusterOptions = {
 
 const CLUSTER_ID = new Uint8Array(16).fill(7);
 const TAKEOVER_PEER_MS = 400;
+const SET_OWNER_MS = 3;
 
 /** Storage nodes under a seed that crash, restart and lose their devices. */
 export class SimCluster {
@@ -138,10 +139,13 @@ export class SimCluster {
   /** Fences and notes take up to this long on the node, while it is otherwise as quick as ever; until quicken(). */
   slowFences(node: NodeId, byMs: number): void {
     this.#slowFences.set(node, byMs);
+    const store = this.#stores.get(node);
+    if (store !== undefined) store.setOwnerMs = byMs;
   }
 
   quicken(): void {
     this.#slowFences.clear();
+    for (const store of this.#stores.values()) store.setOwnerMs = this.#options.setOwnerMs ?? SET_OWNER_MS;
   }
 
   crash(node: NodeId): void {
@@ -154,7 +158,7 @@ export class SimCluster {
   start(node: NodeId): void {
     const disk = this.#disks.get(node);
     if (disk === undefined || this.#stores.has(node)) return;
-    const { slab, clock, random, flushMs = 3, setOwnerMs = 3 } = this.#options;
+    const { slab, clock, random, flushMs = 3, setOwnerMs = SET_OWNER_MS } = this.#options;
     const store = new SimStore({
       slab: slab.buffer,
       disk,
@@ -163,7 +167,7 @@ export class SimCluster {
       clock,
       random: random.fork(),
       flushMs,
-      setOwnerMs: () => this.#slowFences.get(node) ?? setOwnerMs,
+      setOwnerMs: this.#slowFences.get(node) ?? setOwnerMs,
     });
     this.#stores.set(node, store);
     const map = new NodeMap(this.#map);

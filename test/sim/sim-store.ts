@@ -45,8 +45,8 @@ export type SimStoreOptions = {
   readonly random: Random;
   /** Longest time from a write to its durability. */
   readonly flushMs: number;
-  /** The same for a fence or a note, as it is now. */
-  readonly setOwnerMs: () => number;
+  /** The same for a fence or a note. */
+  readonly setOwnerMs: number;
 };
 
 const NO_OWNER = '0'.repeat(32);
@@ -56,6 +56,8 @@ const NO_OWNER = '0'.repeat(32);
  * which a crash can fall. No checksums, no space: those are the native store's own tests.
  */
 export class SimStore implements ShardStore {
+  /** May change while it runs. */
+  setOwnerMs: number;
   readonly #options: SimStoreOptions;
   readonly #disk: SimDisk;
   /** Fences as they are enforced: raised before they are durable. */
@@ -66,6 +68,7 @@ export class SimStore implements ShardStore {
   constructor(options: SimStoreOptions) {
     this.#options = options;
     this.#disk = options.disk;
+    this.setOwnerMs = options.setOwnerMs;
     for (const [owner, state] of this.#disk.owners) this.#fences.set(owner, state.fence);
   }
 
@@ -181,14 +184,14 @@ export class SimStore implements ShardStore {
 
   async setOwner(owner: VolumeId, update: OwnerUpdate): Promise<OwnerState> {
     this.#alive();
-    await this.#options.clock.sleep(this.#options.random.float() * this.#options.setOwnerMs());
+    await this.#options.clock.sleep(this.#options.random.float() * this.setOwnerMs);
     this.#alive();
     this.#fences.set(owner, maxWriterEpoch(this.#fences.get(owner) ?? ZERO_WRITER_EPOCH, update.fence));
     const older = [...this.#appends].filter(
       ([, append]) => append.owner === owner && compareWriterEpochs(append.writer, update.fence) < 0,
     );
     await Promise.allSettled(older.map(([append]) => append));
-    await this.#options.clock.sleep(this.#options.random.float() * this.#options.setOwnerMs());
+    await this.#options.clock.sleep(this.#options.random.float() * this.setOwnerMs);
     this.#alive();
     const before = this.#disk.owners.get(owner) ?? {
       fence: ZERO_WRITER_EPOCH,

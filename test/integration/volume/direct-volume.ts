@@ -37,7 +37,7 @@ export class DirectVolume {
       flushMs: 0.1,
       setOwnerMs: 0.1,
       lossRate: 0,
-      takeoverPeers: 4,
+      maxParity: 2,
     });
     this.#client = this.cluster.client('host');
     this.#limits = options.limits ?? {};
