@@ -52,22 +52,22 @@ export function encodeHeader(out: Buffer, at: number, header: FrameHeader): void
   out.writeUInt32LE(crc32c(out, at, at + CRC_AT), at + CRC_AT);
 }
 
-/** Fills `into` from 48 bytes. Returns what is wrong, or undefined; after a flaw `into` means nothing. */
-export function decodeHeader(bytes: Buffer, into: FrameHeader): string | undefined {
-  if (bytes.readUInt32LE(0) !== MAGIC) return 'wrong magic';
-  if (bytes.readUInt32LE(CRC_AT) !== crc32c(bytes, 0, CRC_AT)) return 'header checksum';
-  if (bytes[4] !== PROTOCOL_VERSION) return `version ${bytes[4]}, this release speaks ${PROTOCOL_VERSION}`;
-  if (bytes.readUInt16LE(18) !== 0) return 'unknown flags';
-  if (bytes.readUInt32LE(12) > MAX_HIGH_WORD || bytes.readUInt32LE(36) > MAX_HIGH_WORD) return 'a number above 2^53';
-  into.kind = bytes[5] ?? 0;
-  into.op = bytes.readUInt16LE(6);
-  into.requestId = bytes.readUInt32LE(8) + bytes.readUInt32LE(12) * HIGH_WORD;
-  into.status = bytes.readUInt16LE(16);
-  into.metaLength = bytes.readUInt32LE(20);
-  into.payloadLength = bytes.readUInt32LE(24);
-  into.metaCrc = bytes.readUInt32LE(28);
-  into.mapEpoch = bytes.readUInt32LE(32) + bytes.readUInt32LE(36) * HIGH_WORD;
-  into.deadlineMs = bytes.readUInt32LE(40);
+/** Fills `into` from the 48 bytes at `at`. Returns what is wrong, or undefined; after a flaw `into` means nothing. */
+export function decodeHeader(bytes: Buffer, into: FrameHeader, at = 0): string | undefined {
+  if (bytes.readUInt32LE(at) !== MAGIC) return 'wrong magic';
+  if (bytes.readUInt32LE(at + CRC_AT) !== crc32c(bytes, at, at + CRC_AT)) return 'header checksum';
+  if (bytes[at + 4] !== PROTOCOL_VERSION) return `version ${bytes[at + 4]}, this release speaks ${PROTOCOL_VERSION}`;
+  if (bytes.readUInt16LE(at + 18) !== 0) return 'unknown flags';
+  if (bytes.readUInt32LE(at + 12) > MAX_HIGH_WORD || bytes.readUInt32LE(at + 36) > MAX_HIGH_WORD) return 'a number above 2^53';
+  into.kind = bytes[at + 5] ?? 0;
+  into.op = bytes.readUInt16LE(at + 6);
+  into.requestId = bytes.readUInt32LE(at + 8) + bytes.readUInt32LE(at + 12) * HIGH_WORD;
+  into.status = bytes.readUInt16LE(at + 16);
+  into.metaLength = bytes.readUInt32LE(at + 20);
+  into.payloadLength = bytes.readUInt32LE(at + 24);
+  into.metaCrc = bytes.readUInt32LE(at + 28);
+  into.mapEpoch = bytes.readUInt32LE(at + 32) + bytes.readUInt32LE(at + 36) * HIGH_WORD;
+  into.deadlineMs = bytes.readUInt32LE(at + 40);
   return flawOf(into);
 }
 

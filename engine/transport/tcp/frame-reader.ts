@@ -14,7 +14,11 @@ export interface FrameSink {
 }
 
 const EMPTY = Buffer.alloc(0);
-const HOLD_BYTES = 4096;
+/**
+ * Bytes that one read takes when a header is due: header and meta, small frames that came together, the beginning of a payload. To
+ * copy what of them is payload costs less than to read each part by itself.
+ */
+const HEAD_BYTES = 16 * 1024;
 /** What nobody wants is read into here by all connections. */
 const discard = Buffer.alloc(64 * 1024);
 
@@ -23,8 +27,8 @@ const STAGE = { header: 0, meta: 1, payload: 2, held: 3, stopped: 4 } as const;
 type Stage = (typeof STAGE)[keyof typeof STAGE];
 
 /**
- * Turns a byte stream into frames without copying: `next` names the buffer that the socket reads into, never longer than
- * what is left of the header, the meta or the payload, so that each lands where it is to stay.
+ * Turns a byte stream into frames. `next` names the buffer that the socket reads into: the head buffer when a header is due, else
+ * what is left of the meta or the payload, so that all but the beginning of a large payload lands where it is to stay.
  */
 export class FrameReader {
   readonly header = new FrameHeader();
@@ -33,12 +37,14 @@ export class FrameReader {
   /** Frames that are complete. */
   frames = 0;
   readonly #sink: FrameSink;
-  readonly #headerBytes = Buffer.alloc(HEADER_BYTES);
+  readonly #head = Buffer.alloc(HEAD_BYTES);
+  /** Bytes [from, to) of the head buffer have come and are not taken yet. They move only while no buffer is lent. */
+  #from = 0;
+  #to = 0;
+  #lentHead = false;
   #stage: Stage = STAGE.header;
+  /** Of the meta or the payload. */
   #filled = 0;
-  /** The socket must name a buffer before it stops: a few bytes of what follows a hold come through this one. */
-  #hold: Buffer | undefined;
-  #lentHold = false;
 
   constructor(sink: FrameSink) {
     this.#sink = sink;
@@ -46,7 +52,7 @@ export class FrameReader {
 
   /** A frame has begun and is not complete. */
   get midFrame(): boolean {
-    return this.#stage !== STAGE.header || this.#filled > 0;
+    return this.#stage !== STAGE.header || this.#from < this.#to;
   }
 
   /** The sink gave up, or the stream was broken. */
@@ -58,52 +64,82 @@ export class FrameReader {
     return this.#stage === STAGE.held;
   }
 
-  /** Where the next bytes go. */
+  /** Where the next bytes go. The socket asks after every read, also after one that made it stop. */
   next(): Uint8Array {
-    this.#lentHold = false;
-    if (this.#stage === STAGE.header)
-      return this.#filled === 0 ? this.#headerBytes : rest(this.#headerBytes, this.#filled);
-    if (this.#stage === STAGE.meta) return this.#filled === 0 ? this.meta : rest(this.meta, this.#filled);
+    this.#lentHead = false;
+    if (this.#stage === STAGE.meta) return this.#filled === 0 ? this.meta : this.meta.subarray(this.#filled);
     if (this.#stage === STAGE.payload) return this.#payloadRest();
     if (this.#stage === STAGE.stopped) return discard;
-    this.#hold ??= Buffer.alloc(HOLD_BYTES);
-    this.#lentHold = true;
-    return this.#hold.subarray(0, Math.min(HOLD_BYTES, this.#lengthAfterHold()));
+    this.#lentHead = true;
+    if (this.#from > 0) this.#moveDown();
+    // Never empty: a whole header would have been taken, and of a held frame the header has been.
+    return this.#to === 0 ? this.#head : this.#head.subarray(this.#to);
   }
 
   /** `count` bytes lie in what `next` named. Returns false to stop reading. */
-  received(count: number, into: Uint8Array): boolean {
+  received(count: number): boolean {
     if (this.#stage === STAGE.stopped) return false;
-    if (this.#lentHold) this.#target().set(into.subarray(0, count), this.#filled);
-    this.#filled += count;
-    if (this.#stage === STAGE.header) {
-      if (this.#filled < HEADER_BYTES) return true;
-      this.#headerDone();
-    } else if (this.#stage === STAGE.meta) {
-      if (this.#filled < this.header.metaLength) return true;
-      this.#metaDone();
+    if (this.#lentHead) {
+      this.#to += count;
+      this.#take();
     } else {
-      if (this.#filled < this.header.payloadLength) return true;
-      this.#frameDone();
+      this.#filled += count;
+      if (this.#stage === STAGE.meta) {
+        if (this.#filled === this.header.metaLength) this.#metaDone();
+      } else if (this.#filled === this.header.payloadLength) {
+        this.#frameDone();
+      }
     }
     return !this.held && !this.stopped;
   }
 
-  /** After a hold: reading goes on. The caller resumes the socket. */
+  /** After a hold: takes what has come already. The caller resumes the socket unless the reader is held again. */
   proceed(): void {
-    if (this.#stage === STAGE.held) this.#enterBody();
+    if (this.#stage !== STAGE.held) return;
+    this.#enterBody();
+    this.#take();
   }
 
   stop(): void {
     this.#stage = STAGE.stopped;
   }
 
+  #moveDown(): void {
+    if (this.#from < this.#to) this.#head.copyWithin(0, this.#from, this.#to);
+    this.#to -= this.#from;
+    this.#from = 0;
+  }
+
+  /** Hands out the head buffer: whole frames, and the part of the last that is there. */
+  #take(): void {
+    while (this.#from < this.#to && !this.held && !this.stopped) {
+      if (this.#stage === STAGE.header) {
+        if (this.#to - this.#from < HEADER_BYTES) return;
+        this.#headerDone();
+      } else if (this.#stage === STAGE.meta) {
+        this.#takeInto(this.meta, this.header.metaLength);
+        if (this.#filled === this.header.metaLength) this.#metaDone();
+      } else {
+        this.#takeInto(this.payload, this.header.payloadLength);
+        if (this.#filled === this.header.payloadLength) this.#frameDone();
+      }
+    }
+  }
+
+  #takeInto(target: Uint8Array | undefined, length: number): void {
+    const count = Math.min(length - this.#filled, this.#to - this.#from);
+    target?.set(this.#head.subarray(this.#from, this.#from + count), this.#filled);
+    this.#from += count;
+    this.#filled += count;
+  }
+
   #headerDone(): void {
-    const flaw = decodeHeader(this.#headerBytes, this.header);
+    const flaw = decodeHeader(this.#head, this.header, this.#from);
     if (flaw !== undefined) {
       this.#break(flaw);
       return;
     }
+    this.#from += HEADER_BYTES;
     this.#filled = 0;
     this.meta = EMPTY;
     this.payload = undefined;
@@ -146,23 +182,8 @@ export class FrameReader {
   }
 
   #payloadRest(): Uint8Array {
-    if (this.payload !== undefined) return this.#filled === 0 ? this.payload : rest(this.payload, this.#filled);
+    if (this.payload !== undefined) return this.#filled === 0 ? this.payload : this.payload.subarray(this.#filled);
     const left = this.header.payloadLength - this.#filled;
     return left < discard.length ? discard.subarray(0, left) : discard;
   }
-
-  /** What the bytes of the hold buffer belong to, now that reading goes on. */
-  #target(): Uint8Array {
-    if (this.#stage === STAGE.header) return this.#headerBytes;
-    if (this.#stage === STAGE.meta) return this.meta;
-    return this.payload ?? discard;
-  }
-
-  #lengthAfterHold(): number {
-    return this.header.metaLength || this.header.payloadLength || HEADER_BYTES;
-  }
-}
-
-function rest(bytes: Uint8Array, from: number): Uint8Array {
-  return bytes.subarray(from);
 }

@@ -21,7 +21,7 @@ export class FrameSocket {
     this.reader = reader;
     this.#socket = open({
       buffer: () => reader.next(),
-      callback: (count, into) => reader.received(count, into),
+      callback: (count) => reader.received(count),
     });
     this.writer = new FrameWriter(this.#socket, slab.buffer);
     let failure: Error | undefined;
@@ -52,7 +52,7 @@ export class FrameSocket {
   proceed(): void {
     if (this.#socket.destroyed) return;
     this.reader.proceed();
-    if (!this.#socket.destroyed) this.#socket.resume();
+    if (!this.#socket.destroyed && !this.reader.held) this.#socket.resume();
   }
 
   /** Sends what is queued, then closes. */

@@ -10,6 +10,8 @@ export interface Sent {
 const ARENA_BYTES = 64 * 1024;
 /** Larger metas are written from where they lie. */
 const COPY_LIMIT = 32 * 1024;
+/** So are larger payloads: to copy a small one costs less than to hand it over by itself, and several share a system call. */
+const COPY_PAYLOAD_LIMIT = 8 * 1024;
 const SPARE_ARENAS = 64;
 /** Buffers for headers and small metas, shared by all connections. */
 const spareArenas: Buffer[] = [];
@@ -39,8 +41,8 @@ class Batch {
 }
 
 /**
- * Frames to the socket: headers and small metas are gathered in one buffer, payloads go from where they lie. A frame that
- * is `urgent` or has a payload leaves at once with all before it; others wait for the end of the event loop's turn, so
+ * Frames to the socket: headers, small metas and small payloads are gathered in one buffer, large payloads go from where they lie. A
+ * frame that is `urgent` or has a large payload leaves at once with all before it; others wait for the end of the event loop's turn, so
  * that what became ready together costs one system call.
  */
 export class FrameWriter {
@@ -71,7 +73,8 @@ export class FrameWriter {
   send(meta: Uint8Array | undefined, payload: PayloadRef | undefined, sent: Sent | undefined, urgent: boolean): void {
     const metaLength = meta === undefined ? 0 : meta.length;
     const payloadLength = payload === undefined ? 0 : payload.length;
-    const copied = metaLength <= COPY_LIMIT ? metaLength : 0;
+    const copiesPayload = payloadLength <= COPY_PAYLOAD_LIMIT;
+    const copied = (metaLength <= COPY_LIMIT ? metaLength : 0) + (copiesPayload ? payloadLength : 0);
     if (this.#batch !== undefined && this.#batch.arenaAt + HEADER_BYTES + copied > ARENA_BYTES) this.flush();
     this.#batch ??= new Batch();
     const batch = this.#batch;
@@ -81,14 +84,11 @@ export class FrameWriter {
     header.metaCrc = meta === undefined || metaLength === 0 ? 0 : crc32c(meta);
     encodeHeader(batch.arena, batch.arenaAt, header);
     batch.arenaAt += HEADER_BYTES;
-    if (meta !== undefined && metaLength > 0) this.#addMeta(batch, meta, copied > 0);
-    if (payload !== undefined && payloadLength > 0) {
-      batch.closePiece();
-      batch.chunks.push(this.view(payload));
-    }
+    if (meta !== undefined && metaLength > 0) this.#add(batch, meta, metaLength <= COPY_LIMIT);
+    if (payload !== undefined && payloadLength > 0) this.#add(batch, this.view(payload), copiesPayload);
     this.bytesQueued += HEADER_BYTES + metaLength + payloadLength;
     if (sent !== undefined) batch.waiting.push(sent);
-    if (urgent || payloadLength > 0) this.flush();
+    if (urgent || !copiesPayload) this.flush();
     else this.#schedule();
   }
 
@@ -100,14 +100,14 @@ export class FrameWriter {
     this.#write(batch);
   }
 
-  #addMeta(batch: Batch, meta: Uint8Array, copy: boolean): void {
+  #add(batch: Batch, bytes: Uint8Array, copy: boolean): void {
     if (copy) {
-      batch.arena.set(meta, batch.arenaAt);
-      batch.arenaAt += meta.length;
+      batch.arena.set(bytes, batch.arenaAt);
+      batch.arenaAt += bytes.length;
       return;
     }
     batch.closePiece();
-    batch.chunks.push(meta);
+    batch.chunks.push(bytes);
   }
 
   #schedule(): void {
