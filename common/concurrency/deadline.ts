@@ -11,6 +11,11 @@ export type DeadlineOptions = {
   readonly parent?: AbortSignal | undefined;
 };
 
+/** Told once that a deadline has ended. */
+export interface DeadlineWatcher {
+  deadlineEnded(): void;
+}
+
 /**
  * A point in time by which an operation is over, as an AbortSignal to hand down. Aborts with a TIMEOUT error, or with the
  * parent's reason. Dispose of it when the work is done: a pending timer keeps the process alive.
@@ -20,7 +25,10 @@ export class Deadline implements Disposable {
   readonly timeoutMs: number;
   readonly #clock: Clock;
   readonly #atMs: number;
-  readonly #controller = new AbortController();
+  /** Made when somebody asks for the signal: most deadlines are only watched. */
+  #controller: AbortController | undefined;
+  #ended: NabuError | undefined;
+  readonly #watchers = new Set<DeadlineWatcher>();
   readonly #timer: Timer;
   readonly #parent: AbortSignal | undefined;
   readonly #onParentAbort = (): void => {
@@ -39,11 +47,29 @@ export class Deadline implements Disposable {
   }
 
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#ended !== undefined) this.#controller.abort(this.#ended);
+    }
     return this.#controller.signal;
   }
 
   get expired(): boolean {
-    return this.signal.aborted;
+    return this.#ended !== undefined;
+  }
+
+  /** What ended it. */
+  get reason(): NabuError | undefined {
+    return this.#ended;
+  }
+
+  /** The watcher hears of the end, if it is still to come. A fraction of what a listener of the signal costs. */
+  watch(watcher: DeadlineWatcher): void {
+    if (this.#ended === undefined) this.#watchers.add(watcher);
+  }
+
+  unwatch(watcher: DeadlineWatcher): void {
+    this.#watchers.delete(watcher);
   }
 
   /** Never below zero. */
@@ -53,7 +79,7 @@ export class Deadline implements Disposable {
 
   /** Throws what ended the deadline, if it has ended. */
   throwIfExpired(): void {
-    if (this.signal.aborted) throw abortError(this.signal, this.operation);
+    if (this.#ended !== undefined) throw this.#ended;
   }
 
   /** Rejects at the deadline even when the promise never settles. */
@@ -72,8 +98,12 @@ export class Deadline implements Disposable {
   }
 
   #abort(reason: NabuError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = reason;
     this[Symbol.dispose]();
-    this.#controller.abort(reason);
+    this.#controller?.abort(reason);
+    for (const watcher of this.#watchers) watcher.deadlineEnded();
+    this.#watchers.clear();
   }
 
   [Symbol.dispose](): void {

@@ -65,22 +65,18 @@ export class BlobReader {
 
   async read(request: GetRequest): Promise<GetResult> {
     if (request.blobLength !== undefined) checkBlobLength(request.blobLength);
-    const signal =
-      request.signal === undefined
-        ? request.deadline.signal
-        : AbortSignal.any([request.deadline.signal, request.signal]);
     this.#ports.counters.reads++;
-    if (request.unreadable !== 'wait') return await this.#attempt(request, signal);
-    return await this.#readWaiting(request, signal);
+    if (request.unreadable !== 'wait') return await this.#attempt(request);
+    return await this.#readWaiting(request);
   }
 
-  async #attempt(request: GetRequest, signal: AbortSignal): Promise<GetResult> {
+  async #attempt(request: GetRequest): Promise<GetResult> {
     const { key, policy, homeSet, blobLength } = request;
     const place = this.#ports.placements.forRead(key, policy, request, homeSet);
     const faults = new ReadFaults();
     if (blobLength !== undefined) {
       const sources = place.owners.map((owner) => [owner]);
-      const direct = await this.#readStripe(request, place, signal, faults, {
+      const direct = await this.#readStripe(request, place, faults, {
         stripeId: request.stripeId ?? null,
         blobLength,
         shardLength: shardLengthOf(policy, blobLength),
@@ -88,14 +84,13 @@ export class BlobReader {
       });
       if (direct !== undefined) return direct;
     }
-    return await this.#searchAndRead(request, place, signal, new ReadFaults());
+    return await this.#searchAndRead(request, place, new ReadFaults());
   }
 
   /** undefined: too few shards. */
   async #readStripe(
     request: GetRequest,
     place: Place,
-    signal: AbortSignal,
     faults: ReadFaults,
     stripe: { stripeId: GetResult['stripeId'] | null; blobLength: number; shardLength: number; sources: ShardSources },
   ): Promise<GetResult | undefined> {
@@ -112,7 +107,7 @@ export class BlobReader {
         destinationSlot: request.into === undefined ? slot : undefined,
         mapEpoch: place.epoch,
         deadline: request.deadline,
-        signal,
+        signal: request.signal,
       };
       result = await new StripeRead(job, this.#ports, faults).run();
     } finally {
@@ -126,7 +121,9 @@ export class BlobReader {
 
   async #destination(request: GetRequest, span: Span): Promise<{ slot: Slot; at: number }> {
     if (request.into === undefined) {
-      return { slot: await this.#ports.slab.allocWait(span.bufferLength, request.deadline), at: 0 };
+      const { slab } = this.#ports;
+      const now = slab.waiting === 0 ? slab.tryAlloc(span.bufferLength) : undefined;
+      return { slot: now ?? (await slab.allocWait(span.bufferLength, request.deadline)), at: 0 };
     }
     const { slot, offset } = request.into;
     if (offset % BLOCK_BYTES !== 0 || offset < 0 || offset + span.bufferLength > slot.lengthBytes) {
@@ -137,7 +134,7 @@ export class BlobReader {
   }
 
   /** Asks the whole walk at once and reads from the first stripe that has enough shards. Throws the verdict of all answers. */
-  async #searchAndRead(request: GetRequest, place: Place, signal: AbortSignal, faults: ReadFaults): Promise<GetResult> {
+  async #searchAndRead(request: GetRequest, place: Place, faults: ReadFaults): Promise<GetResult> {
     const { key, deadline } = request;
     const answers = new Map<NodeId, ProbeAnswer>();
     const wake = new Wake();
@@ -152,13 +149,13 @@ export class BlobReader {
       const stripe = this.#readable(request, answers, faults);
       if (stripe !== undefined) {
         const badBefore = faults.bad.size;
-        const result = await this.#readStripe(request, place, signal, faults, stripe);
+        const result = await this.#readStripe(request, place, faults, stripe);
         if (result !== undefined) return result;
         if (faults.bad.size === badBefore) faults.exhausted.add(stripeIdHex(stripe.stripeId));
         continue;
       }
       if (answers.size === place.walk.length) throw this.#verdict(request, answers, faults);
-      await wake.wait(this.#ports.clock, signal, `reading blob ${blobKeyHex(key)}`);
+      await wake.wait(request, `reading blob ${blobKeyHex(key)}`);
     }
   }
 
@@ -204,7 +201,7 @@ export class BlobReader {
   }
 
   /** For volumes: what cannot be read now is waited for, visibly, as long as nodes are silent that may bring it back. */
-  async #readWaiting(request: GetRequest, signal: AbortSignal): Promise<GetResult> {
+  async #readWaiting(request: GetRequest): Promise<GetResult> {
     const { health, clock, logger } = this.#ports;
     const wake = new Wake();
     const stopListening = health.onChange(() => wake.raise());
@@ -214,7 +211,7 @@ export class BlobReader {
       for (;;) {
         let verdict: NabuError;
         try {
-          return await this.#attempt(request, signal);
+          return await this.#attempt(request);
         } catch (err) {
           if (!NabuError.is(err, 'BLOB_UNREADABLE', 'BLOB_UNKNOWN', 'RESOURCE_EXHAUSTED')) throw err;
           verdict = err;
@@ -226,7 +223,7 @@ export class BlobReader {
           request.waiting?.({ operation: 'get', key: request.key, nodes, reason: told });
         }
         try {
-          await wake.wait(clock, signal, `reading blob ${blobKeyHex(request.key)}`, pauseMs);
+          await wake.wait(request, `reading blob ${blobKeyHex(request.key)}`, { clock, timeoutMs: pauseMs });
         } catch (err) {
           throw NabuError.is(err, 'TIMEOUT') ? verdict : err; // what it waited for says more than that it waited
         }

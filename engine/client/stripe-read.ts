@@ -43,7 +43,7 @@ export type StripeReadJob = {
   readonly destinationSlot: Slot | undefined;
   readonly mapEpoch: number;
   readonly deadline: CallDeadline;
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 };
 
 export type StripeReadResult =
@@ -137,7 +137,7 @@ export class StripeRead {
       while (!this.#settledDirectly()) {
         if (this.#mixed) return { status: 'short', mixed: true };
         if (this.#late || this.#pieces.some((piece) => piece.state === 'failed')) return await this.#readAround();
-        await this.#wake.wait(clock, this.#job.signal, 'reading a blob');
+        await this.#wake.wait(this.#job, 'reading a blob');
       }
       latency.add(lengthBytes, clock.monotonicMs() - startedMs);
       return this.#ok(false);
@@ -194,13 +194,13 @@ export class StripeRead {
     piece.settled = this.#fetch({ shard, node, offset, length, into }).then((good) => {
       piece.state = good ? 'done' : 'failed';
       if (good) this.#next[shard] = (this.#next[shard] ?? 1) - 1; // it may be asked again, for the rest of the window
-      this.#wake.raise();
+      if (!good || this.#around || this.#settledDirectly()) this.#wake.raise();
     });
   }
 
   /** Decodes the pieces that are missing, unless their owners answer after all. */
   async #readAround(): Promise<StripeReadResult> {
-    const { policy, signal } = this.#job;
+    const { policy } = this.#job;
     const open = this.#pieces.filter((piece) => piece.state !== 'done');
     this.#windowFrom = Math.min(...open.map((piece) => piece.offset));
     this.#windowLength = Math.max(...open.map((piece) => piece.offset + piece.length)) - this.#windowFrom;
@@ -219,7 +219,7 @@ export class StripeRead {
       const waitingFor =
         this.#rowsInFlight + this.#pieces.filter((piece) => piece.state !== 'done' && piece.state !== 'failed').length;
       if (waitingFor === 0) return { status: 'short', mixed: false };
-      await this.#wake.wait(this.#ports.clock, signal, 'reading a blob');
+      await this.#wake.wait(this.#job, 'reading a blob');
     }
   }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../../common/ports/index.ts';
 import { type BlobKey, blobKeyHex, type NodeId, type Policy, type Stamp, shardCount } from '../blob/index.ts';
 import type { AppendResult } from '../store/index.ts';
 import type { CallDeadline } from '../transport/index.ts';
+import { CancellableDeadline } from './cancellable-deadline.ts';
 import type { NodeHealth } from './node-health.ts';
 import { isFull, isNodeTrouble } from './node-trouble.ts';
 import type { Place } from './placements.ts';
@@ -56,7 +57,8 @@ export class StripeWriter {
   readonly #sentMask: number[];
   /** What nodes said no to this put with. */
   readonly #refusals = new Map<NodeId, NabuError>();
-  readonly #cancel = new AbortController();
+  /** Ends the transfers with the put. */
+  readonly #transfers: CancellableDeadline;
   #place: Place;
   #inFlight = 0;
   #fatal: unknown;
@@ -65,6 +67,7 @@ export class StripeWriter {
     this.#job = job;
     this.#ports = ports;
     this.#policy = job.blob.policy;
+    this.#transfers = new CancellableDeadline(job.options.deadline);
     this.#operation = `writing blob ${blobKeyHex(job.key)}`;
     this.#shards = shardCount(this.#policy);
     this.#placed = new Array(this.#shards).fill(undefined);
@@ -74,7 +77,8 @@ export class StripeWriter {
   }
 
   async write(): Promise<PutResult & { readonly missingMask: number; readonly recorded: boolean }> {
-    const signal = this.#signal();
+    const { clock } = this.#ports;
+    const { options } = this.#job;
     let pauseMs = FIRST_PAUSE_MS;
     let told = '';
     const stopListening = this.#ports.health.onChange(() => {
@@ -85,14 +89,14 @@ export class StripeWriter {
       for (;;) {
         if (this.#fatal !== undefined) throw this.#fatal;
         const plan = this.#plan();
-        if (plan.complete) for (const { shard, node } of plan.assign) this.#send(shard, node);
+        if (plan.complete) this.#send(plan.assign);
         if (this.#inFlight > 0) {
-          await this.#wake.wait(this.#ports.clock, signal, this.#operation);
+          await this.#wake.wait(options, this.#operation);
           continue;
         }
         if (plan.complete) return this.#result();
         told = this.#announceWait(told);
-        await this.#wake.wait(this.#ports.clock, signal, this.#operation, pauseMs);
+        await this.#wake.wait(options, this.#operation, { clock, timeoutMs: pauseMs });
         pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 2);
         this.#refusals.clear();
         this.#place = this.#job.place();
@@ -102,14 +106,9 @@ export class StripeWriter {
     } finally {
       stopListening();
       // An error object and an abort cost a tenth of a small put: only when somebody is there to hear it.
-      if (this.#inFlight > 0) this.#cancel.abort(NabuError.of('CANCELLED', { operation: this.#operation }));
+      if (this.#inFlight > 0) this.#transfers.cancel(NabuError.of('CANCELLED', { operation: this.#operation }));
       if (told !== '') this.#announceEnd();
     }
-  }
-
-  #signal(): AbortSignal {
-    const { deadline, signal } = this.#job.options;
-    return signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal]);
   }
 
   #plan(): WritePlan {
@@ -125,19 +124,21 @@ export class StripeWriter {
     });
   }
 
-  #send(shard: number, node: NodeId): void {
-    this.#placed[shard] = node;
-    this.#inFlight++;
-    // Every shard of this turn is placed before any descriptor is written: the mask is of the whole plan.
-    queueMicrotask(() => {
-      this.#transfer(shard, node).finally(() => {
-        this.#inFlight--;
-        this.#wake.raise();
-      });
-    });
+  /** Every shard of this turn is placed before any descriptor is written: the missing mask is of the whole plan. */
+  #send(assign: WritePlan['assign']): void {
+    for (const { shard, node } of assign) this.#placed[shard] = node;
+    this.#inFlight += assign.length;
+    for (const { shard, node } of assign) this.#transfer(shard, node).then(this.#transferred);
   }
 
-  async #transfer(shard: number, node: NodeId): Promise<void> {
+  readonly #transferred = (stored: boolean): void => {
+    this.#inFlight--;
+    // A shard that is stored changes nothing for those still on their way.
+    if (!stored || this.#inFlight === 0 || this.#fatal !== undefined) this.#wake.raise();
+  };
+
+  /** False: the shard needs another node, or the put cannot succeed. Never rejects. */
+  async #transfer(shard: number, node: NodeId): Promise<boolean> {
     const { blob, key, stamp, options } = this.#job;
     const missingMask = missingMaskOf(this.#place.owners, this.#placed, this.#shards);
     try {
@@ -151,15 +152,17 @@ export class StripeWriter {
       const client = this.#ports.health.peer(node).live ?? (await this.#connect(node, options.deadline));
       const result = await client.putShard(
         { meta, payload: blob.payloadOf(shard) },
-        { deadline: options.deadline, signal: this.#cancel.signal, mapEpoch: this.#place.epoch },
+        { deadline: this.#transfers, mapEpoch: this.#place.epoch },
       );
       this.#sentMask[shard] = missingMask;
       this.#durable[shard] = result;
       if (result === 'deleted') this.#fatal ??= new CoveredByTombstone(node);
+      return true;
     } catch (err) {
       this.#placed[shard] = undefined;
       if (!isNodeTrouble(err)) this.#fatal ??= err;
       else this.#refused(node, err);
+      return false;
     }
   }
 
@@ -169,7 +172,7 @@ export class StripeWriter {
 
   #refused(node: NodeId, err: NabuError): void {
     this.#refusals.set(node, err);
-    if (this.#cancel.signal.aborted) return;
+    if (this.#transfers.expired) return;
     this.#ports.logger.debug('a node did not take a shard', {
       key: blobKeyHex(this.#job.key),
       nodeId: node,

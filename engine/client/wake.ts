@@ -1,5 +1,15 @@
-import { abortError } from '../../common/concurrency/index.ts';
+import { abortError, type DeadlineWatcher } from '../../common/concurrency/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
+import type { CallDeadline } from '../transport/index.ts';
+
+/** What ends a wait. */
+export type Until = { readonly deadline: CallDeadline; readonly signal?: AbortSignal | undefined };
+
+/** Why the wait is over, if it is. */
+function endOf({ deadline, signal }: Until, operation: string): Error | undefined {
+  if (signal?.aborted === true) return abortError(signal, operation);
+  return deadline.expired ? (deadline.reason ?? abortError(deadline.signal, operation)) : undefined;
+}
 
 /** A flag that one waiter sleeps on: raised at any time, seen at the next wait. */
 export class Wake {
@@ -11,30 +21,43 @@ export class Wake {
     this.#resolve?.();
   }
 
-  /** Until raised, the timeout (when given) or the signal, which rejects with its reason. */
-  async wait(clock: Clock, signal: AbortSignal, operation: string, timeoutMs?: number): Promise<void> {
-    if (signal.aborted) throw abortError(signal, operation);
-    if (!this.#raised) await this.#sleep(clock, signal, operation, timeoutMs);
+  /** Until raised, the pause (when given) is over, or what `until` names, whose reason is thrown. */
+  async wait(
+    until: Until,
+    operation: string,
+    pause?: { readonly clock: Clock; readonly timeoutMs: number },
+  ): Promise<void> {
+    const ended = endOf(until, operation);
+    if (ended !== undefined) throw ended;
+    if (!this.#raised) await this.#sleep(until, operation, pause);
     this.#raised = false;
   }
 
-  #sleep(clock: Clock, signal: AbortSignal, operation: string, timeoutMs: number | undefined): Promise<void> {
+  #sleep(
+    until: Until,
+    operation: string,
+    pause: { readonly clock: Clock; readonly timeoutMs: number } | undefined,
+  ): Promise<void> {
+    const { deadline, signal } = until;
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         timer?.cancel();
-        signal.removeEventListener('abort', onAbort);
+        deadline.unwatch(watcher);
+        signal?.removeEventListener('abort', onEnd);
         this.#resolve = undefined;
       };
-      const onAbort = (): void => {
+      const onEnd = (): void => {
         leave();
-        reject(abortError(signal, operation));
+        reject(endOf(until, operation) ?? abortError(deadline.signal, operation));
       };
+      const watcher: DeadlineWatcher = { deadlineEnded: onEnd };
       this.#resolve = () => {
         leave();
         resolve();
       };
-      const timer = timeoutMs === undefined ? undefined : clock.setTimer(() => this.#resolve?.(), timeoutMs);
-      signal.addEventListener('abort', onAbort, { once: true });
+      const timer = pause?.clock.setTimer(() => this.#resolve?.(), pause.timeoutMs);
+      deadline.watch(watcher);
+      signal?.addEventListener('abort', onEnd, { once: true });
     });
   }
 }

@@ -41,23 +41,32 @@ export class WatchedConnection implements Connection {
     return this.#inner.peer;
   }
 
-  async request(request: OutgoingRequest): Promise<Reply> {
+  request(request: OutgoingRequest): Promise<Reply> {
     if (this.#outstanding++ === 0) this.#progressMs = this.#options.clock.monotonicMs();
     this.#timer ??= this.#arm(this.#options.stallMs);
-    try {
-      const reply = await this.#inner.request(request);
-      if (reply.mapEpoch > this.#options.mapEpoch()) this.#options.newerMap(epoch(reply.mapEpoch));
-      return reply;
-    } finally {
-      this.#outstanding--;
-      this.#warned = false;
-      this.#progressMs = this.#options.clock.monotonicMs();
-    }
+    return this.#inner.request(request).then(this.#answered, this.#failed);
   }
 
   close(): void {
     this.#timer?.cancel();
     this.#inner.close();
+  }
+
+  readonly #answered = (reply: Reply): Reply => {
+    this.#settled();
+    if (reply.mapEpoch > this.#options.mapEpoch()) this.#options.newerMap(epoch(reply.mapEpoch));
+    return reply;
+  };
+
+  readonly #failed = (err: unknown): never => {
+    this.#settled();
+    throw err;
+  };
+
+  #settled(): void {
+    this.#outstanding--;
+    this.#warned = false;
+    this.#progressMs = this.#options.clock.monotonicMs();
   }
 
   #arm(delayMs: number): Timer {

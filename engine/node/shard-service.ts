@@ -18,7 +18,7 @@ import {
 } from '../protocol/index.ts';
 import type { Slab, Slot } from '../slab/index.ts';
 import type { AppendResult, ShardStore, ShardSummary } from '../store/index.ts';
-import type { Answer, CallDeadline, IncomingRequest, PayloadRef } from '../transport/index.ts';
+import type { Answer, IncomingRequest, PayloadRef } from '../transport/index.ts';
 
 export type ShardServiceOptions = {
   readonly store: ShardStore;
@@ -52,11 +52,21 @@ export class ShardService {
     const select = decodeReadRequest(request.meta);
     const capacity = select.rangeLength || (await this.#lengthToEnd(select));
     if (capacity === 0) return { meta: encodeReadFailure(await this.#whyNot(select)) };
-    const slot = await this.#room(capacity + shardMetaLength(capacity), request.deadline);
+    const lengthBytes = capacity + shardMetaLength(capacity);
+    const slot = this.#roomNow(lengthBytes) ?? (await this.#slab.allocWait(lengthBytes, request.deadline));
     try {
-      const answer = await this.#readInto(slot, capacity, select);
-      if (answer.payload === undefined) slot.release();
-      return answer;
+      const { key, stripeId, shardIndex, rangeOffset, rangeLength } = select;
+      const places = { payloadOffset: slot.offset, payloadCapacity: capacity, metaOutOffset: slot.offset + capacity };
+      const result = await this.#store.read(
+        { key, stripeId, shardIndex, rangeOffset, rangeLength, ...places },
+        select.askStamp,
+      );
+      if (result.status === 'ok') {
+        const meta = new Uint8Array(this.#slab.buffer, slot.offset + capacity, result.metaLength);
+        return { meta, payload: { offset: slot.offset, length: result.payloadLength, slot } };
+      }
+      slot.release();
+      return { meta: encodeReadFailure(result.status) };
     } catch (err) {
       slot.release();
       throw err;
@@ -87,9 +97,13 @@ export class ShardService {
     }
   }
 
-  async #append(meta: Buffer, payload: PayloadRef): Promise<AppendResult> {
-    if (meta.buffer === this.#slab.buffer) return await this.#store.append(meta.byteOffset, payload.offset);
-    // Another transport than tcp may hand over the descriptor elsewhere.
+  #append(meta: Buffer, payload: PayloadRef): Promise<AppendResult> {
+    if (meta.buffer === this.#slab.buffer) return this.#store.append(meta.byteOffset, payload.offset);
+    return this.#appendCopy(meta, payload);
+  }
+
+  /** Another transport than tcp may hand over the descriptor elsewhere. */
+  async #appendCopy(meta: Buffer, payload: PayloadRef): Promise<AppendResult> {
     const slot = this.#slab.alloc(meta.length);
     try {
       slot.bytes.set(meta);
@@ -99,35 +113,13 @@ export class ShardService {
     }
   }
 
-  async #readInto(slot: Slot, capacity: number, select: Required<ShardSelector>): Promise<Answer> {
-    const result = await this.#store.read(
-      {
-        key: select.key,
-        stripeId: select.stripeId,
-        shardIndex: select.shardIndex,
-        rangeOffset: select.rangeOffset,
-        rangeLength: select.rangeLength,
-        payloadOffset: slot.offset,
-        payloadCapacity: capacity,
-        metaOutOffset: slot.offset + capacity,
-      },
-      select.askStamp,
-    );
-    if (result.status !== 'ok') return { meta: encodeReadFailure(result.status) };
-    return {
-      meta: slot.bytes.subarray(capacity, capacity + result.metaLength),
-      payload: { offset: slot.offset, length: result.payloadLength, slot },
-    };
-  }
-
-  /** Memory for an answer. Whoever waits for longer than the request has is told so. */
-  async #room(lengthBytes: number, deadline: CallDeadline): Promise<Slot> {
+  /** Memory for an answer, if there is some now. Whoever waits for longer than the request has is told so. */
+  #roomNow(lengthBytes: number): Slot | undefined {
     if (lengthBytes > this.#slab.sizeBytes) {
       const reason = `a read of ${lengthBytes} bytes is more than this node's ${this.#slab.sizeBytes}`;
       throw NabuError.of('RESOURCE_EXHAUSTED', { resource: 'slab memory', reason });
     }
-    const now = this.#slab.waiting === 0 ? this.#slab.tryAlloc(lengthBytes) : undefined;
-    return now ?? (await this.#slab.allocWait(lengthBytes, deadline));
+    return this.#slab.waiting === 0 ? this.#slab.tryAlloc(lengthBytes) : undefined;
   }
 
   /** Bytes from the range's start to the end of the longest shard that fits the request; 0 when there is none. */

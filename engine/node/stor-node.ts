@@ -1,4 +1,4 @@
-import { Semaphore } from '../../common/concurrency/index.ts';
+import { type Release, Semaphore } from '../../common/concurrency/index.ts';
 import { NabuError, toNabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
@@ -70,19 +70,21 @@ export class StorNode {
     };
   }
 
-  readonly handle: RequestHandler = async (request) => {
+  readonly handle: RequestHandler = (request) => {
     const { clock, map } = this.#options;
     const startedMs = clock.monotonicMs();
-    let answer: Answer;
-    let failed = false;
-    try {
-      answer = await this.#admitted(request);
-    } catch (err) {
-      failed = true;
-      answer = { status: STATUS_ERROR, meta: encodeError(toNabuError(err, this.#logForeign)) };
-    }
-    this.#counters.add(request.op, clock.monotonicMs() - startedMs, failed);
-    return { ...answer, mapEpoch: map.current().epoch };
+    return this.#admitted(request).then(
+      (answer) => {
+        this.#counters.add(request.op, clock.monotonicMs() - startedMs, false);
+        answer.mapEpoch = map.current().epoch;
+        return answer;
+      },
+      (err: unknown) => {
+        this.#counters.add(request.op, clock.monotonicMs() - startedMs, true);
+        const meta = encodeError(toNabuError(err, this.#logForeign));
+        return { status: STATUS_ERROR, meta, mapEpoch: map.current().epoch };
+      },
+    );
   };
 
   /** What STATS answers. */
@@ -105,8 +107,16 @@ export class StorNode {
     };
   }
 
-  async #admitted(request: IncomingRequest): Promise<Answer> {
-    const release = this.#running.tryAcquire() ?? (await this.#running.acquire(1, request.deadline.signal));
+  #admitted(request: IncomingRequest): Promise<Answer> {
+    const release = this.#running.tryAcquire();
+    return release === undefined ? this.#whenAdmitted(request) : this.#run(request, release);
+  }
+
+  async #whenAdmitted(request: IncomingRequest): Promise<Answer> {
+    return await this.#run(request, await this.#running.acquire(1, request.deadline.signal));
+  }
+
+  async #run(request: IncomingRequest, release: Release): Promise<Answer> {
     try {
       return await this.#dispatch(request);
     } finally {

@@ -1,6 +1,7 @@
 import { malformed } from './malformed.ts';
 
 const HIGH_WORD = 2 ** 32;
+const SHORT_BYTES = 64;
 
 /** Takes fields off a message front to back. Throws PROTOCOL_ERROR when a field is cut off, out of range, or bytes are left. */
 export class ByteReader {
@@ -53,7 +54,9 @@ export class ByteReader {
   bytes(length: number): Uint8Array {
     const at = this.#advance(length);
     const copy = new Uint8Array(length); // slice() of a Buffer would be a view
-    copy.set(this.#bytes.subarray(at, at + length));
+    if (length > SHORT_BYTES) copy.set(this.#bytes.subarray(at, at + length));
+    // To make a view for a key would cost more than to copy it.
+    else for (let i = 0; i < length; i++) copy[i] = this.#bytes[at + i] ?? 0;
     return copy;
   }
 

@@ -58,7 +58,8 @@ export function decodeHeader(bytes: Buffer, into: FrameHeader, at = 0): string |
   if (bytes.readUInt32LE(at + CRC_AT) !== crc32c(bytes, at, at + CRC_AT)) return 'header checksum';
   if (bytes[at + 4] !== PROTOCOL_VERSION) return `version ${bytes[at + 4]}, this release speaks ${PROTOCOL_VERSION}`;
   if (bytes.readUInt16LE(at + 18) !== 0) return 'unknown flags';
-  if (bytes.readUInt32LE(at + 12) > MAX_HIGH_WORD || bytes.readUInt32LE(at + 36) > MAX_HIGH_WORD) return 'a number above 2^53';
+  if (bytes.readUInt32LE(at + 12) > MAX_HIGH_WORD || bytes.readUInt32LE(at + 36) > MAX_HIGH_WORD)
+    return 'a number above 2^53';
   into.kind = bytes[at + 5] ?? 0;
   into.op = bytes.readUInt16LE(at + 6);
   into.requestId = bytes.readUInt32LE(at + 8) + bytes.readUInt32LE(at + 12) * HIGH_WORD;

@@ -55,6 +55,14 @@ function rangeWords(range: OwnerRange, stamp: bigint): BigUint64Array {
   return BigUint64Array.from([stamp, ...epochs, range.fromSequence, range.toSequence, ...pins]);
 }
 
+function statusOf(status: number): number {
+  return status;
+}
+
+const ABSENT: ShardReadResult = { status: 'absent' };
+const UNKNOWN: ShardReadResult = { status: 'unknown' };
+const CORRUPT: ShardReadResult = { status: 'corrupt' };
+
 /** The segment store of native/store behind the port. One per device; used from the thread that opened it. */
 class NativeStore implements ShardStore {
   readonly #native: NativeShardStore;
@@ -105,12 +113,17 @@ class NativeStore implements ShardStore {
     return this.#identity;
   }
 
-  async append(metaOffset: number, payloadOffset: number): Promise<AppendResult> {
-    const [status] = await this.#run((token) => this.#native.append(token, metaOffset, payloadOffset));
-    if (status === STATUS.ok) return 'stored';
-    if (status === STATUS.exists) return 'exists';
-    if (status === STATUS.deleted) return 'deleted';
-    throw this.#appendError(status, metaOffset, payloadOffset);
+  // append and read are what every shard passes through: one promise each, and no async function.
+  append(metaOffset: number, payloadOffset: number): Promise<AppendResult> {
+    return this.#start(
+      (token) => this.#native.append(token, metaOffset, payloadOffset),
+      (status) => {
+        if (status === STATUS.ok) return 'stored';
+        if (status === STATUS.exists) return 'exists';
+        if (status === STATUS.deleted) return 'deleted';
+        throw this.#appendError(status, metaOffset, payloadOffset);
+      },
+    );
   }
 
   async lookup(keys: readonly BlobKey[], askStamp = 0n): Promise<LookupAnswer[]> {
@@ -129,28 +142,33 @@ class NativeStore implements ShardStore {
     }
   }
 
-  async read(request: ShardReadRequest, askStamp = 0n): Promise<ShardReadResult> {
+  read(request: ShardReadRequest, askStamp = 0n): Promise<ShardReadResult> {
     const r = request;
-    const [status, payloadLength] = await this.#run((token) =>
-      this.#native.read(
-        token,
-        r.key,
-        r.stripeId,
-        r.shardIndex,
-        r.rangeOffset,
-        r.rangeLength,
-        r.payloadOffset,
-        r.payloadCapacity,
-        r.metaOutOffset,
-        askStamp,
-      ),
+    return this.#start(
+      (token) =>
+        this.#native.read(
+          token,
+          r.key,
+          r.stripeId,
+          r.shardIndex,
+          r.rangeOffset,
+          r.rangeLength,
+          r.payloadOffset,
+          r.payloadCapacity,
+          r.metaOutOffset,
+          askStamp,
+        ),
+      this.#readResult,
     );
-    if (status === STATUS.ok) return { status: 'ok', metaLength: META_BYTES + payloadLength / 1024, payloadLength };
-    if (status === STATUS.absent) return { status: 'absent' };
-    if (status === STATUS.unknown) return { status: 'unknown' };
-    if (status === STATUS.corrupt) return { status: 'corrupt' };
-    throw this.#error(status, 'range');
   }
+
+  readonly #readResult = (status: number, payloadLength: number): ShardReadResult => {
+    if (status === STATUS.ok) return { status: 'ok', metaLength: META_BYTES + payloadLength / 1024, payloadLength };
+    if (status === STATUS.absent) return ABSENT;
+    if (status === STATUS.unknown) return UNKNOWN;
+    if (status === STATUS.corrupt) return CORRUPT;
+    throw this.#error(status, 'range');
+  };
 
   async delete(key: BlobKey, stamp: bigint): Promise<void> {
     await this.#mustRun((token) => this.#native.remove(token, key, stamp));
@@ -216,7 +234,7 @@ class NativeStore implements ShardStore {
 
   async #close(): Promise<void> {
     const stats = this.stats();
-    const [status] = await this.#run((token) => this.#native.close(token));
+    const status = await this.#run((token) => this.#native.close(token));
     this.#lastStats = stats;
     if (status !== STATUS.ok) throw this.#error(status, 'close');
   }
@@ -236,10 +254,20 @@ class NativeStore implements ShardStore {
     }
   }
 
-  /** [status, value]. The clock is handed over with each operation: native code has none of its own. */
-  #run(start: (token: number) => number): Promise<[number, number]> {
+  /**
+   * Settles as `ended` says of the operation's status and value. The clock is handed over with each operation: native code has none
+   * of its own.
+   */
+  #start<T>(start: (token: number) => number, ended: (status: number, value: number) => T): Promise<T> {
     this.#clockMs[0] = this.#clock.nowMs();
     return new Promise((resolve, reject) => {
+      const settle = (status: number, value: number): void => {
+        try {
+          resolve(ended(status, value));
+        } catch (err) {
+          reject(err);
+        }
+      };
       const token = this.#pending.take();
       let status: number;
       try {
@@ -250,16 +278,20 @@ class NativeStore implements ShardStore {
         return;
       }
       if (status === STATUS.pending) {
-        this.#pending.wait(token, (result, value) => resolve([result, value]));
+        this.#pending.wait(token, settle);
       } else {
         this.#pending.giveBack(token);
-        resolve([status, 0]);
+        settle(status, 0);
       }
     });
   }
 
+  #run(start: (token: number) => number): Promise<number> {
+    return this.#start(start, statusOf);
+  }
+
   async #mustRun(start: (token: number) => number): Promise<void> {
-    const [status] = await this.#run(start);
+    const status = await this.#run(start);
     if (status !== STATUS.ok) throw this.#error(status, '');
   }
 

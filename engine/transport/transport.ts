@@ -1,3 +1,5 @@
+import type { DeadlineWatcher } from '../../common/concurrency/index.ts';
+import type { NabuError } from '../../common/errors/index.ts';
 import type { HelloInfo } from '../protocol/index.ts';
 import type { Slot } from '../slab/index.ts';
 
@@ -7,6 +9,11 @@ export type Address = { readonly host: string; readonly port: number };
 export interface CallDeadline {
   readonly signal: AbortSignal;
   readonly expired: boolean;
+  /** What ended it. */
+  readonly reason: NabuError | undefined;
+  /** Tells the watcher of the end, if it is still to come, once. */
+  watch(watcher: DeadlineWatcher): void;
+  unwatch(watcher: DeadlineWatcher): void;
   /** Never below zero. */
   remainingMs(): number;
 }
@@ -80,8 +87,8 @@ export type Answer = {
   readonly meta?: Uint8Array;
   /** The slot becomes the transport's, which releases it when the bytes have left. */
   readonly payload?: Required<PayloadRef> | undefined;
-  /** Default 0. */
-  readonly mapEpoch?: number;
+  /** Default 0. Filled in last, when all else is known. */
+  mapEpoch?: number;
 };
 
 /** Never rejects in ordinary operation; a rejection is answered as the NabuError it is, or as INTERNAL. */

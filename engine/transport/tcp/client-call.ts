@@ -1,7 +1,9 @@
-import { abortError } from '../../../common/concurrency/index.ts';
+import { abortError, type DeadlineWatcher } from '../../../common/concurrency/index.ts';
 import type { Slot } from '../../slab/index.ts';
 import type { OutgoingRequest, PayloadRef, Reply } from '../transport.ts';
 import type { Sent } from './frame-writer.ts';
+
+const OPERATION = 'a request to a node';
 
 /** What a call needs of its connection. */
 export interface CallOwner {
@@ -13,7 +15,7 @@ export interface CallOwner {
  * One request on the client's side. It settles once: with the answer, with the end of its deadline, or with the
  * connection. It settles late (after the bytes have left, or come) when the caller gave bytes without a slot to hold.
  */
-export class ClientCall implements Sent {
+export class ClientCall implements Sent, DeadlineWatcher {
   readonly request: OutgoingRequest;
   requestId = 0;
   /** The answer's payload is on its way into this. */
@@ -38,7 +40,7 @@ export class ClientCall implements Sent {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#held = request.payload?.slot?.retain();
-    request.deadline.signal.addEventListener('abort', this);
+    request.deadline.watch(this);
     request.signal?.addEventListener('abort', this);
   }
 
@@ -47,12 +49,20 @@ export class ClientCall implements Sent {
     return this.#settled || this.#failure !== undefined;
   }
 
-  /** The deadline or the signal ended. */
+  deadlineEnded(): void {
+    const { deadline } = this.request;
+    this.#giveUp(deadline.reason ?? abortError(deadline.signal, OPERATION));
+  }
+
+  /** The signal was aborted. */
   handleEvent(): void {
+    const { signal } = this.request;
+    if (signal !== undefined) this.#giveUp(abortError(signal, OPERATION));
+  }
+
+  #giveUp(reason: Error): void {
     if (this.over) return;
-    const { deadline, signal } = this.request;
-    const ended = signal?.aborted === true ? signal : deadline.signal;
-    this.fail(abortError(ended, 'a request to a node'));
+    this.fail(reason);
     this.#owner.givenUp(this);
   }
 
@@ -112,7 +122,7 @@ export class ClientCall implements Sent {
   #settle(): void {
     this.#settled = true;
     const { deadline, signal } = this.request;
-    deadline.signal.removeEventListener('abort', this);
+    deadline.unwatch(this);
     signal?.removeEventListener('abort', this);
   }
 

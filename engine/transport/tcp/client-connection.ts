@@ -105,8 +105,8 @@ export class ClientConnection implements Connection, SocketOwner, CallOwner {
         reject(this.#reason ?? this.#unavailable('the connection was closed'));
         return;
       }
-      const ended = request.signal?.aborted === true ? request.signal : request.deadline.signal;
-      if (ended.aborted) {
+      if (request.signal?.aborted === true || request.deadline.expired) {
+        const ended = request.signal?.aborted === true ? request.signal : request.deadline.signal;
         reject(abortError(ended, 'a request to a node'));
         return;
       }

@@ -121,7 +121,7 @@ export class ServerConnection implements SocketOwner {
     call.meta = meta;
     this.#context.counters.requests++;
     this.#context.counters.payloadBytesIn += call.payloadBytes;
-    void this.#serve(call);
+    this.#serve(call);
   }
 
   broken(reason: string): void {
@@ -227,20 +227,45 @@ export class ServerConnection implements SocketOwner {
     this.#socket.end();
   }
 
-  async #serve(call: ServerCall): Promise<void> {
-    let answer: Answer;
-    try {
-      if (call.refusal !== undefined) throw call.refusal;
-      if (call.deadline.expired) throw NabuError.of('TIMEOUT', { operation: 'a request', timeoutMs: 0 });
-      answer = await this.#context.handler(call);
-      const tooLarge = oversize(answer.meta?.length ?? 0, answer.payload?.length ?? 0);
-      if (tooLarge !== undefined) {
-        answer.payload?.slot.release();
-        throw tooLarge;
-      }
-    } catch (err) {
-      answer = { status: STATUS_ERROR, meta: encodeError(toNabuError(err, this.#logForeign)) };
+  #serve(call: ServerCall): void {
+    if (call.refusal !== undefined) {
+      this.#failed(call, call.refusal);
+    } else if (call.deadline.expired) {
+      this.#failed(call, NabuError.of('TIMEOUT', { operation: 'a request', timeoutMs: 0 }));
+    } else {
+      this.#handle(call);
     }
+  }
+
+  #handle(call: ServerCall): void {
+    let answered: Promise<Answer>;
+    try {
+      answered = this.#context.handler(call);
+    } catch (err) {
+      this.#failed(call, err);
+      return;
+    }
+    answered.then(
+      (answer) => this.#served(call, answer),
+      (err: unknown) => this.#failed(call, err),
+    );
+  }
+
+  #served(call: ServerCall, answer: Answer): void {
+    const tooLarge = oversize(answer.meta?.length ?? 0, answer.payload?.length ?? 0);
+    if (tooLarge === undefined) {
+      this.#settle(call, answer);
+    } else {
+      answer.payload?.slot.release();
+      this.#failed(call, tooLarge);
+    }
+  }
+
+  #failed(call: ServerCall, err: unknown): void {
+    this.#settle(call, { status: STATUS_ERROR, meta: encodeError(toNabuError(err, this.#logForeign)) });
+  }
+
+  #settle(call: ServerCall, answer: Answer): void {
     call.releasePayload();
     call.deadline.dispose();
     this.#answer(call, answer);

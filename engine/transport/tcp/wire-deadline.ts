@@ -1,8 +1,9 @@
+import type { DeadlineWatcher } from '../../../common/concurrency/index.ts';
 import { NabuError } from '../../../common/errors/index.ts';
 import type { Clock, Timer } from '../../../common/ports/index.ts';
 import type { CallDeadline } from '../transport.ts';
 
-/** The deadline that came with a request. Its signal and timer are made when somebody asks: most requests never do. */
+/** The deadline that came with a request. Signal and timer are made when somebody asks: most requests never do. */
 export class WireDeadline implements CallDeadline {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
@@ -10,6 +11,7 @@ export class WireDeadline implements CallDeadline {
   #controller: AbortController | undefined;
   #timer: Timer | undefined;
   #ended: NabuError | undefined;
+  #watchers: Set<DeadlineWatcher> | undefined;
 
   constructor(clock: Clock, timeoutMs: number) {
     this.#clock = clock;
@@ -25,16 +27,28 @@ export class WireDeadline implements CallDeadline {
     return this.#ended !== undefined || this.remainingMs() === 0;
   }
 
+  get reason(): NabuError | undefined {
+    return this.#ended ?? (this.expired ? this.#timeout() : undefined);
+  }
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#ended !== undefined) this.#controller.abort(this.#ended);
-      else {
-        const options = { background: true };
-        this.#timer = this.#clock.setTimer(() => this.end(this.#timeout()), this.remainingMs(), options);
-      }
+      else this.#setTimer();
     }
     return this.#controller.signal;
+  }
+
+  watch(watcher: DeadlineWatcher): void {
+    if (this.#ended !== undefined) return;
+    this.#watchers ??= new Set();
+    this.#watchers.add(watcher);
+    this.#setTimer();
+  }
+
+  unwatch(watcher: DeadlineWatcher): void {
+    this.#watchers?.delete(watcher);
   }
 
   /** The peer cancelled, or is gone. */
@@ -43,11 +57,18 @@ export class WireDeadline implements CallDeadline {
     this.#ended = reason;
     this.#timer?.cancel();
     this.#controller?.abort(reason);
+    for (const watcher of this.#watchers ?? []) watcher.deadlineEnded();
+    this.#watchers = undefined;
   }
 
   /** The request is over: no timer stays behind. */
   dispose(): void {
     this.#timer?.cancel();
+  }
+
+  #setTimer(): void {
+    const options = { background: true };
+    this.#timer ??= this.#clock.setTimer(() => this.end(this.#timeout()), this.remainingMs(), options);
   }
 
   #timeout(): NabuError {

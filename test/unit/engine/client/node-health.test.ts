@@ -142,12 +142,8 @@ describe('node health', () => {
 });
 
 describe('watched connection', () => {
-  const request = {
-    op: 14,
-    meta: Buffer.alloc(0),
-    mapEpoch: 1,
-    deadline: { signal: new AbortController().signal, expired: false, remainingMs: () => 1e6 },
-  };
+  const deadline = new Deadline({ clock: new SimClock(), operation: 'a test', timeoutMs: 1e6 });
+  const request = { op: 14, meta: Buffer.alloc(0), mapEpoch: 1, deadline };
 
   it('takes a peer for dead that owes answers and gives none, but not one that is slow with a single one', async () => {
     const clock = new SimClock();
