@@ -10,8 +10,15 @@ export type Region = {
   readonly locked: boolean;
 };
 
+export type RegionOptions = {
+  readonly hugePages: HugePages;
+  readonly lock: boolean;
+  /** A memfd of at least that length to map instead; it stays the caller's. */
+  readonly memoryFd?: number;
+};
+
 type SlabAddon = {
-  allocate(lengthBytes: number, options: { readonly hugePages: HugePages; readonly lock: boolean }): Region;
+  allocate(lengthBytes: number, options: RegionOptions): Region;
 };
 
 const ADDON_PATH = '../../build/native/slab/slab.node';
@@ -28,10 +35,10 @@ function load(): SlabAddon {
 }
 
 /**
- * Anonymous memory, mapped and faulted in. Throws RESOURCE_EXHAUSTED (memory, huge pages), PERMISSION_DENIED (lock),
+ * Anonymous memory, or that of a memfd, mapped and faulted in. Throws RESOURCE_EXHAUSTED (memory, huge pages), PERMISSION_DENIED (lock),
  * INVALID_ARGUMENT, DRIVER_UNAVAILABLE (not built).
  */
-export function allocateRegion(lengthBytes: number, options: { hugePages: HugePages; lock: boolean }): Region {
+export function allocateRegion(lengthBytes: number, options: RegionOptions): Region {
   const native = load();
   try {
     return native.allocate(lengthBytes, options);

@@ -11,6 +11,8 @@ export type SlabOptions = {
   readonly hugePages?: HugePages;
   /** mlock, or PERMISSION_DENIED. */
   readonly lock?: boolean;
+  /** Memory that others keep, a memfd of at least sizeBytes: it is there already, and outlives this process. */
+  readonly memoryFd?: number;
   /** How many may wait in allocWait; one more is refused with QUEUE_FULL. */
   readonly maxWaiters?: number;
 };
@@ -50,6 +52,7 @@ export class Slab {
     const region = allocateRegion(lengthBytes, {
       hugePages: options.hugePages ?? 'try',
       lock: options.lock ?? false,
+      ...(options.memoryFd === undefined ? {} : { memoryFd: options.memoryFd }),
     });
     return new Slab(region.buffer, region.pageSizeBytes, options.maxWaiters ?? DEFAULT_MAX_WAITERS);
   }

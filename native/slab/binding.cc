@@ -40,8 +40,8 @@ std::optional<HugePages> parseHugePages(const std::string& text) {
   return std::nullopt;
 }
 
-// allocate(lengthBytes, {hugePages, lock}); the options are both required: a default belongs to the
-// one who configures, not to the binding.
+// allocate(lengthBytes, {hugePages, lock, memoryFd?}); the first two are required: a default
+// belongs to the one who configures, not to the binding.
 std::optional<RegionOptions> parse(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const double length = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
@@ -69,9 +69,18 @@ std::optional<RegionOptions> parse(const Napi::CallbackInfo& info) {
     throwTyped(env, "INVALID_ARGUMENT", {{"field", "lock"}, {"reason", "must be true or false"}});
     return std::nullopt;
   }
-  return RegionOptions{.lengthBytes = static_cast<std::size_t>(length),
-                       .hugePages = *kind,
-                       .lock = lock.As<Napi::Boolean>().Value()};
+  const Napi::Value memoryFd = options.Get("memoryFd");
+  if (env.IsExceptionPending()) return std::nullopt;
+  if (!memoryFd.IsUndefined() && !memoryFd.IsNumber()) {
+    throwTyped(env, "INVALID_ARGUMENT",
+               {{"field", "memoryFd"}, {"reason", "must be a descriptor or absent"}});
+    return std::nullopt;
+  }
+  return RegionOptions{
+      .lengthBytes = static_cast<std::size_t>(length),
+      .hugePages = *kind,
+      .lock = lock.As<Napi::Boolean>().Value(),
+      .memoryFd = memoryFd.IsNumber() ? memoryFd.As<Napi::Number>().Int32Value() : -1};
 }
 
 // -> {buffer, pageSizeBytes, locked}. The memory lives as long as the ArrayBuffer or any native

@@ -47,6 +47,18 @@ std::optional<std::uint8_t*> mapAligned(std::size_t length) {
   return *start + head;
 }
 
+// The same over a memfd; what is in it stays.
+std::optional<std::uint8_t*> mapShared(std::size_t length, int fd) {
+  const auto start = mapAligned(length);
+  if (!start) return std::nullopt;
+  void* at = ::mmap(*start, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+  if (at != MAP_FAILED) return start;
+  const int error = errno;
+  ::munmap(*start, length);
+  errno = error;
+  return std::nullopt;
+}
+
 std::string describe(int error) { return std::strerror(error); }
 
 }  // namespace
@@ -58,7 +70,7 @@ std::variant<Region, RegionError> Region::map(const RegionOptions& options) {
     return RegionError{RegionFailure::kBadLength, "must be a positive multiple of 4096"};
   }
   std::optional<Region> region;
-  if (options.hugePages != HugePages::kNo) {
+  if (options.memoryFd < 0 && options.hugePages != HugePages::kNo) {
     const std::size_t mapped = roundUp(length, kHugePageBytes);
     const auto bytes = mapAnonymous(mapped, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT));
     if (bytes) {
@@ -69,7 +81,8 @@ std::variant<Region, RegionError> Region::map(const RegionOptions& options) {
     }
   }
   if (!region) {
-    const auto bytes = mapAligned(length);
+    const auto bytes =
+        options.memoryFd < 0 ? mapAligned(length) : mapShared(length, options.memoryFd);
     if (!bytes) return RegionError{RegionFailure::kNoMemory, describe(errno)};
     region = Region(*bytes, length, length, kBlockBytes);
     const int advice = options.hugePages == HugePages::kNo ? MADV_NOHUGEPAGE : MADV_HUGEPAGE;

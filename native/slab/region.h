@@ -20,6 +20,9 @@ struct RegionOptions {
   std::size_t lengthBytes = 0;  // a positive multiple of kBlockBytes
   HugePages hugePages = HugePages::kTry;
   bool lock = false;  // mlock, or an error
+  // A memfd of at least lengthBytes to map instead of taking memory of our own; its page size is
+  // its maker's choice, hugePages is only advice then. The caller keeps the descriptor.
+  int memoryFd = -1;
 };
 
 enum class RegionFailure { kBadLength, kNoMemory, kNoHugePages, kLockDenied };
@@ -29,8 +32,9 @@ struct RegionError {
   std::string reason;
 };
 
-// Anonymous memory, mapped and faulted in before it is handed out, aligned to its page size (at
-// least 4 KiB), so that direct I/O may use any block of it and no later access can fail.
+// Anonymous memory (or that of a memfd), mapped and faulted in before it is handed out, aligned to
+// its page size (at least 4 KiB), so that direct I/O may use any block of it and no later access
+// can fail.
 class Region {
  public:
   static std::variant<Region, RegionError> map(const RegionOptions& options);

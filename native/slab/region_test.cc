@@ -34,6 +34,22 @@ TEST_CASE("a region is zeroed, writable to its last byte and aligned for direct 
   CHECK(region.bytes()[region.lengthBytes() - 1] == 7);
 }
 
+TEST_CASE("a region over a memfd has what an earlier one wrote, and cannot be longer than it") {
+  const int fd = memfd_create("region", MFD_CLOEXEC);
+  REQUIRE(fd >= 0);
+  REQUIRE(ftruncate(fd, 3 * kBlockBytes) == 0);
+  const RegionOptions options{.lengthBytes = 3 * kBlockBytes, .memoryFd = fd};
+  {
+    const Region region = mapped(options);
+    CHECK(region.lengthBytes() == 3 * kBlockBytes);
+    region.bytes()[region.lengthBytes() - 1] = 7;
+  }
+  CHECK(mapped(options).bytes()[3 * kBlockBytes - 1] == 7);
+  CHECK(failure({.lengthBytes = 4 * kBlockBytes, .memoryFd = fd}) == RegionFailure::kNoMemory);
+  ::close(fd);
+  CHECK(failure(options) == RegionFailure::kNoMemory);
+}
+
 TEST_CASE("every page is resident before the region is handed out") {
   const Region region = mapped({.lengthBytes = 64 * kBlockBytes, .hugePages = HugePages::kNo});
   std::vector<unsigned char> resident(64);
