@@ -56,6 +56,7 @@ export class Checkpointer {
       { epoch: log.epoch, rootSequence, throughSequence: coveredSequence, tableSequence },
       BigInt(sizeBytes),
     );
+    native.checkpointPublished();
     logger.debug('checkpoint', { rootSequence, coveredSequence });
     if (before !== undefined) await log.dead.delete([before.tableSequence]);
     await this.#deleteDead();

@@ -20,7 +20,10 @@ export type HomeFenceOptions = {
 const CALL_TIMEOUT_MS = 5000;
 const RETRY_FIRST_MS = 50;
 const RETRY_MOST_MS = 2000;
-/** After the quorum, the others get this long to confirm too: a node that is merely slower need not be met again later. */
+/**
+ * After the quorum, the others get this long to confirm too: a node that is merely slower need not be met again later. One that
+ * could not be asked is not waited for.
+ */
 const LATE_GRACE_MS = 250;
 
 /**
@@ -30,6 +33,8 @@ const LATE_GRACE_MS = 250;
 export class HomeFence {
   readonly quorum: HomeQuorum;
   readonly #options: HomeFenceOptions;
+  /** Nodes whose last call failed. */
+  readonly #refused = new Set<NodeId>();
   readonly #confirmed = new Map<NodeId, OwnerNote | undefined>();
   /** The round of confirming that each node has taken part in last; a new round asks every node again. */
   readonly #rounds = new Map<NodeId, number>();
@@ -82,7 +87,8 @@ export class HomeFence {
   async established(deadline: Deadline): Promise<void> {
     await this.until(() => this.#confirmed.size >= this.quorum.fence, deadline);
     using grace = deadline.within('late fences', LATE_GRACE_MS);
-    await this.until(() => this.#confirmed.size === this.#options.spec.homeSet.length, grace).catch((err: unknown) => {
+    const isSettled = (node: NodeId): boolean => this.#confirmed.has(node) || this.#refused.has(node);
+    await this.until(() => this.#options.spec.homeSet.every(isSettled), grace).catch((err: unknown) => {
       if (!NabuError.is(err, 'VOLUME_OPEN_BLOCKED')) throw err;
     });
   }
@@ -198,13 +204,18 @@ export class HomeFence {
         deadline,
       );
       if (!this.#accept(node, state)) return true;
+      this.#refused.delete(node);
       this.#rounds.set(node, round);
       if (entry !== undefined && version === state.noteVersion) entry.holders.add(node);
       this.#notify();
       return entry !== this.#note || round !== this.#round || this.#isUpToDate(node);
     } catch (err) {
       if (NabuError.is(err, 'FENCED')) this.#fence(err);
-      else logger.debug('a home node did not confirm', { volumeId: spec.id, node, err });
+      else {
+        logger.debug('a home node did not confirm', { volumeId: spec.id, node, err });
+        this.#refused.add(node);
+        this.#notify();
+      }
       return false;
     }
   }

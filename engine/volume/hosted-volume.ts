@@ -8,6 +8,7 @@ import type { Slab } from '../slab/index.ts';
 import { ClientHomeNodes } from './client-home-nodes.ts';
 import type { IncarnationFile } from './incarnation-file.ts';
 import type { KeeperClient } from './keeper-client.ts';
+import { closeFd, scratchBytes, type VolumeFrontend } from './native.ts';
 import { Volume, type VolumeLimits, type VolumeState, type VolumeStatus } from './volume.ts';
 import { specOf, type VolumeMeta } from './volume-meta.ts';
 import { type VolumeWait, WaitBoard } from './wait-board.ts';
@@ -18,10 +19,13 @@ export type HostedVolumeOptions = {
   readonly keeper: KeeperClient;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly limits: Partial<VolumeLimits>;
+  readonly limits: HostedLimits;
   readonly incarnation: IncarnationFile;
   readonly onFailed: (volume: HostedVolume) => void;
 };
+
+/** Of a served volume; its cache lies in memory that the keeper keeps, so the length is asked for. */
+export type HostedLimits = Partial<VolumeLimits> & Pick<VolumeLimits, 'readCacheBytes'>;
 
 const REMOVE_MS = 30_000;
 const LOOP_MS = 30_000;
@@ -80,21 +84,25 @@ export class HostedVolume {
 
   /** Fence, replay, serve, device. What the keeper does not keep yet is made there. */
   async open(ringBytes: number, deadline: Deadline): Promise<void> {
-    const { keeper, logger } = this.#options;
+    const { keeper, logger, limits } = this.#options;
     const kept = await keeper.add({
       volumeId: this.id,
       sizeBytes: Number(this.#meta.sizeBytes),
       ringBytes,
       meta: this.#meta,
     });
+    let scratchFd: number | undefined;
     try {
-      this.#volume = await this.#openEpoch({ kind: 'fuse', fuseFd: kept.fuseFd, ringFd: kept.ringFd }, deadline);
+      scratchFd = await keeper.scratch(this.id, scratchBytes(limits.readCacheBytes));
+      const { fuseFd, ringFd } = kept;
+      this.#volume = await this.#openEpoch({ kind: 'fuse', fuseFd, ringFd, scratchFd }, deadline);
     } catch (err) {
       // What an earlier server left may hold writes that are nowhere else: it stays.
       if (kept.created) await keeper.remove(this.id, { force: true, timeoutMs: REMOVE_MS });
       throw err;
     } finally {
       kept.close();
+      if (scratchFd !== undefined) closeFd(scratchFd);
     }
     this.#device = await keeper.attachLoop(this.id, { readOnly: this.#meta.readOnly, timeoutMs: LOOP_MS });
     logger.info('device ready', { volumeId: this.id, device: this.#device });
@@ -165,7 +173,7 @@ export class HostedVolume {
   }
 
   /** An incarnation of our own attachment that is higher than ours can only be one that this node has forgotten. */
-  async #openEpoch(frontend: { kind: 'fuse'; fuseFd: number; ringFd: number }, deadline: Deadline): Promise<Volume> {
+  async #openEpoch(frontend: VolumeFrontend, deadline: Deadline): Promise<Volume> {
     const generation = BigInt(this.#meta.generation);
     let incarnation = await this.#options.incarnation.raise();
     for (let attempt = 1; ; attempt++) {
@@ -185,7 +193,7 @@ export class HostedVolume {
   }
 
   async #openWith(
-    frontend: { kind: 'fuse'; fuseFd: number; ringFd: number },
+    frontend: VolumeFrontend,
     epoch: { generation: bigint; incarnation: bigint },
     deadline: Deadline,
   ): Promise<Volume> {

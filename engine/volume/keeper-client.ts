@@ -6,6 +6,8 @@ import { closeFd, type RawKeeperConnection, volumeAddon } from './native.ts';
 const keeperStatus = z.object({
   pid: z.number(),
   serverPid: z.number(),
+  /** The server that waits for its turn; 0 = none. */
+  sparePid: z.number(),
   serverStarts: z.number(),
   /** Whether the server runs with PR_SET_IO_FLUSHER (needs CAP_SYS_RESOURCE). */
   ioFlusher: z.boolean(),
@@ -39,7 +41,7 @@ type Pending = {
   readonly operation: string;
   readonly resolve: (answer: { body: unknown; fds: number[] }) => void;
   readonly reject: (err: unknown) => void;
-  readonly timer: Timer;
+  readonly timer: Timer | undefined;
 };
 
 const QUICK_MS = 10_000;
@@ -90,6 +92,41 @@ export class KeeperClient {
     return this.#kept(await this.#request('GET', { volumeId }, QUICK_MS));
   }
 
+  /**
+   * Resolves when this process, which the keeper must have started, is the one that serves: none before it lives any more. Waits
+   * until the signal aborts; UNAVAILABLE when the keeper goes.
+   */
+  async serve(signal: AbortSignal): Promise<void> {
+    const turn = this.#request('SERVE', {}, undefined);
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    try {
+      await Promise.race([turn, aborted]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      turn.catch(() => undefined); // given up, or told above
+    }
+  }
+
+  /** What was found is served: from now on a spare may be started, and the next one at once when this process dies. */
+  async ready(): Promise<void> {
+    nothing.parse((await this.#request('READY', {}, QUICK_MS)).body);
+  }
+
+  /**
+   * Memory that outlives this process, the same for the same name and length (a multiple of 4096). Its content means nothing; its
+   * pages need not be taken again. The descriptor is the caller's.
+   */
+  async scratch(name: string, bytes: number): Promise<number> {
+    const { fds } = await this.#request('SCRATCH', { name, bytes }, QUICK_MS);
+    const [fd] = fds;
+    if (fd === undefined)
+      throw NabuError.of('PROTOCOL_ERROR', { peer: 'the keeper', reason: 'a descriptor is missing' });
+    return fd;
+  }
+
   async setMeta(volumeId: string, meta: unknown): Promise<void> {
     await this.#request('SET_META', { volumeId, meta }, QUICK_MS);
   }
@@ -123,7 +160,7 @@ export class KeeperClient {
     this.#connection.close();
   }
 
-  #request(op: string, body: object, timeoutMs: number): Promise<{ body: unknown; fds: number[] }> {
+  #request(op: string, body: object, timeoutMs: number | undefined): Promise<{ body: unknown; fds: number[] }> {
     if (this.#lost !== undefined) {
       return Promise.reject(NabuError.of('UNAVAILABLE', { target: 'the keeper', reason: this.#lost }));
     }
@@ -132,16 +169,17 @@ export class KeeperClient {
     }
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimer(() => {
+      const onTimeout = (): void => {
         this.#pending.delete(id);
-        reject(NabuError.of('TIMEOUT', { operation: `${op} of the keeper`, timeoutMs }));
-      }, timeoutMs);
+        reject(NabuError.of('TIMEOUT', { operation: `${op} of the keeper`, timeoutMs: timeoutMs ?? 0 }));
+      };
+      const timer = timeoutMs === undefined ? undefined : this.#clock.setTimer(onTimeout, timeoutMs);
       this.#pending.set(id, { operation: op, resolve, reject, timer });
       try {
         this.#connection.send(JSON.stringify({ id, op, ...body }));
       } catch (err) {
         this.#pending.delete(id);
-        timer.cancel();
+        timer?.cancel();
         reject(err);
       }
     });
@@ -155,7 +193,7 @@ export class KeeperClient {
       return;
     }
     this.#pending.delete(answer.data.id);
-    pending.timer.cancel();
+    pending.timer?.cancel();
     if (answer.data.ok) {
       pending.resolve({ body: answer.data, fds });
     } else {
@@ -184,7 +222,7 @@ export class KeeperClient {
     const pending = [...this.#pending.values()];
     this.#pending.clear();
     for (const { timer, reject } of pending) {
-      timer.cancel();
+      timer?.cancel();
       reject(NabuError.of('UNAVAILABLE', { target: 'the keeper', reason }));
     }
   }

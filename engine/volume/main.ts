@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { NabuError } from '../../common/errors/index.ts';
 import { GrpcServer, parseAddress } from '../../common/grpc/index.ts';
-import { layoutOf } from '../../common/layout/index.ts';
+import { type Layout, layoutOf } from '../../common/layout/index.ts';
 import { createLogger, type Logger } from '../../common/logging/index.ts';
 import { realClock, realRandom } from '../../common/ports/index.ts';
 import { services } from '../../proto/gen/services.js';
@@ -12,20 +12,29 @@ import { TcpTransport } from '../transport/index.ts';
 import { CachedMap } from './cached-map.ts';
 import { hostHandlers } from './host-service.ts';
 import { KeeperClient } from './keeper-client.ts';
+import { closeFd } from './native.ts';
 import type { VolumeServerConfig } from './server-config.ts';
 import { VolumeHost } from './volume-host.ts';
 import { VolumeReporter } from './volume-reporter.ts';
+import { warmUp } from './warm-up.ts';
 
 const UNUSED_POLL_MS = 500;
+const SLAB_NAME = 'slab';
 
-/** What cannot be paged out progresses while the kernel frees memory; where the limit forbids it, that is said. */
-function makeSlab(sizeBytes: number, logger: Logger): Slab {
+/**
+ * What cannot be paged out progresses while the kernel frees memory; where the limit forbids it, that is said. The keeper keeps the
+ * pages: to take new ones is most of what a restart would take.
+ */
+async function makeSlab(sizeBytes: number, keeper: KeeperClient, logger: Logger): Promise<Slab> {
+  const memoryFd = await keeper.scratch(SLAB_NAME, sizeBytes);
   try {
-    return Slab.create({ sizeBytes, lock: true });
+    return Slab.create({ sizeBytes, lock: true, memoryFd });
   } catch (err) {
     if (!NabuError.is(err, 'PERMISSION_DENIED')) throw err;
     logger.warn('memory is not locked: under memory pressure a volume may stall (raise RLIMIT_MEMLOCK)', { err });
-    return Slab.create({ sizeBytes });
+    return Slab.create({ sizeBytes, memoryFd });
+  } finally {
+    closeFd(memoryFd);
   }
 }
 
@@ -35,7 +44,10 @@ async function endWhenUnused(host: VolumeHost, ended: AbortController): Promise<
   ended.abort(NabuError.of('CANCELLED', { operation: 'serving without a keeper' }));
 }
 
-/** Runs one server of the pool until SIGTERM or SIGINT. Its keeper starts it, and starts it again when it dies. */
+/**
+ * Runs one server of the pool until SIGTERM or SIGINT. Its keeper starts it as the one that serves or, beside that one, as the spare:
+ * either gets ready first and touches no volume before the keeper says that it is its turn.
+ */
 export async function runVolumeServer(config: VolumeServerConfig): Promise<void> {
   const layout = layoutOf(config.dir);
   const logger = createLogger({ level: config.logLevel, fields: { binary: 'volume-server', slot: config.slot } });
@@ -43,19 +55,15 @@ export async function runVolumeServer(config: VolumeServerConfig): Promise<void>
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => ended.abort(NabuError.of('CANCELLED', { operation: 'serving' })));
   }
-  const controlAddress =
-    config.control === '' ? ({ kind: 'unix', path: layout.controlSocket } as const) : parseAddress(config.control);
-  const control = new ControlClient(controlAddress);
+  const control = new ControlClient(
+    config.control === '' ? { kind: 'unix', path: layout.controlSocket } : parseAddress(config.control),
+  );
   const orphaned = new AbortController();
   const keeper = KeeperClient.connect(config.keeper === '' ? layout.keeperSocket(config.slot) : config.keeper, {
     clock: realClock,
-    // Service goes on without a keeper, what is open stays open; only nothing new can be.
-    onLost: (reason) => {
-      logger.error('the keeper is gone: this server must not die now', { reason });
-      orphaned.abort();
-    },
+    onLost: () => orphaned.abort(),
   });
-  const slab = makeSlab(config.slabBytes, logger);
+  const slab = await makeSlab(config.slabBytes, keeper, logger);
   const mapPath = join(layout.volumes, `map-${config.slot}.json`);
   const maps = await CachedMap.open({ path: mapPath, control, clock: realClock, logger }, ended.signal);
   const blobs = new BlobClient({
@@ -67,14 +75,50 @@ export async function runVolumeServer(config: VolumeServerConfig): Promise<void>
     logger,
     label: `volume server ${config.slot}`,
   });
+  try {
+    // Nobody waits for it: where it is our turn at once, opening does what is left of it.
+    const warm = warmUp({ blobs, maps, clock: realClock, logger });
+    const isOurTurn = await turn(keeper, orphaned.signal, ended.signal);
+    if (isOurTurn)
+      await serve({ config, layout, logger, control, keeper, slab, blobs, ended, orphaned: orphaned.signal });
+    await warm;
+  } finally {
+    blobs.close();
+    await maps.close();
+    keeper.close();
+    control.close();
+  }
+}
+
+/** False when the keeper, or the signal to end, was faster. */
+async function turn(keeper: KeeperClient, orphaned: AbortSignal, ended: AbortSignal): Promise<boolean> {
+  try {
+    await keeper.serve(ended);
+    return true;
+  } catch (err) {
+    if (ended.aborted || orphaned.aborted) return false;
+    throw err;
+  }
+}
+
+type Serving = {
+  readonly config: VolumeServerConfig;
+  readonly layout: Layout;
+  readonly logger: Logger;
+  readonly control: ControlClient;
+  readonly keeper: KeeperClient;
+  readonly slab: Slab;
+  readonly blobs: BlobClient;
+  readonly ended: AbortController;
+  readonly orphaned: AbortSignal;
+};
+
+async function serve({ config, layout, ended, orphaned, ...parts }: Serving): Promise<void> {
+  const { logger, control, keeper } = parts;
   const { readCacheBytes, mapCacheBytes, sealDelayMs, checkpointBytes, checkpointIntervalMs } = config;
   const host = new VolumeHost({
-    slab,
-    blobs,
-    keeper,
-    control,
+    ...parts,
     clock: realClock,
-    logger,
     limits: { readCacheBytes, mapCacheBytes, sealDelayMs, checkpointBytes, checkpointIntervalMs },
     ringBytes: config.ringBytes,
     openTimeoutMs: config.openTimeoutMs,
@@ -86,16 +130,20 @@ export async function runVolumeServer(config: VolumeServerConfig): Promise<void>
   await server.listen({ kind: 'unix', path: layout.volumeHostSocket(config.slot) });
   const reporter = new VolumeReporter({ host, control, clock: realClock, logger, nodeName: config.nodeName });
   reporter.start();
-  orphaned.signal.addEventListener('abort', () => void endWhenUnused(host, ended), { once: true });
-  if (orphaned.signal.aborted) void endWhenUnused(host, ended);
+  // Service goes on without a keeper, what is open stays open; only nothing new can be.
+  const onOrphaned = (): void => {
+    logger.error('the keeper is gone: this server must not die now');
+    void endWhenUnused(host, ended);
+  };
+  orphaned.addEventListener('abort', onOrphaned, { once: true });
+  if (orphaned.aborted) onOrphaned();
   logger.info('volume server ready', { volumes: host.volumes.length });
+  host
+    .adopted()
+    .then(async () => await keeper.ready().catch((err: unknown) => logger.warn('no spare server', { err })));
   await new Promise<void>((resolve) => ended.signal.addEventListener('abort', () => resolve(), { once: true }));
   logger.info('stopping: the keeper has the volumes until another server takes them over');
   await reporter.close();
   await server.close();
   await host.stop();
-  blobs.close();
-  await maps.close();
-  keeper.close();
-  control.close();
 }

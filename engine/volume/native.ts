@@ -6,7 +6,7 @@ import { isErrorCode, NabuError } from '../../common/errors/index.ts';
 // and parsing of log-blob images. Everything here counts in blocks of 4096 bytes; sequences are bigint (48 bits are used).
 //
 // Life of one volume:
-//   new NativeVolume -> [loadRoot] -> applyImage* -> reapplyRing -> start -> (seal/put/commit, fetch/fetched,
+//   new NativeVolume -> [loadRoot] -> resumeJournal -> applyImage* -> claimJournal -> reapplyRing -> start -> (seal/put/commit, fetch/fetched,
 //   beginCheckpoint/nextCheckpointImage/put/commit, stageClean/cleanImage/put/commit, deletable/forget)* -> close
 //
 // Rules of the log that the core relies on:
@@ -20,8 +20,11 @@ export const MAX_IMAGE_BYTES = 4 * 1024 * 1024;
 export const MIN_IMAGE_BYTES = 64 * 1024;
 
 export type VolumeFrontend =
-  /** Requests come from the kernel through a mounted /dev/fuse whose INIT the keeper has answered. The volume dups both. */
-  | { readonly kind: 'fuse'; readonly fuseFd: number; readonly ringFd: number }
+  /**
+   * Requests come from the kernel through a mounted /dev/fuse whose INIT the keeper has answered. The volume dups what it keeps.
+   * scratchFd: a memfd of at least scratchBytes(), whose pages are there already; without it they are taken anew.
+   */
+  | { readonly kind: 'fuse'; readonly fuseFd: number; readonly ringFd: number; readonly scratchFd?: number }
   /** Requests come from directRead and its siblings; for tests and the simulator. `ringFd` comes from createRing. */
   | { readonly kind: 'direct'; readonly ringFd: number };
 
@@ -87,6 +90,9 @@ export type RootRecord = {
   /** Log blobs that the usage tree knows (live ones and dead ones that are not yet deleted). */
   readonly knownSequences: number;
 };
+
+/** images: pairs of sequence and length in bytes; all that is history up to throughSequence, tables of epochs aside. */
+export type ResumedJournal = { readonly throughSequence: bigint; readonly images: Float64Array };
 
 export type Victim = { readonly sequence: bigint; readonly liveBlocks: number; readonly totalBlocks: number };
 
@@ -174,6 +180,15 @@ export interface NativeVolume {
   loadRoot(slabOffset: number, length: number): Promise<RootRecord>;
 
   /**
+   * After loadRoot, before any applyImage: applies what shared memory still has of the images above the root, which a server of this
+   * ring committed. Only when `last`, the epoch whose opening the newest note names last, is the one that claimed the journal: then
+   * nobody wrote history since. Otherwise it is emptied, and all images have to be read. May ask for map pages by 'fetch' events.
+   */
+  resumeJournal(lastGeneration: bigint, lastIncarnation: bigint): Promise<ResumedJournal>;
+  /** What is in the journal, and all that follows, is the history of this epoch. Once its open record is durable. */
+  claimJournal(generation: bigint, incarnation: bigint): void;
+
+  /**
    * Replays one durable image; images above coveredSequence, in order, without a gap in what was accepted. May ask for map
    * pages by 'fetch' events. Calls may overlap; they are applied in the order of the calls. The slab range may be reused
    * as soon as the call returns.
@@ -203,6 +218,8 @@ export interface NativeVolume {
 
   /** Freezes the map as of the last applied image; false when nothing changed since the last checkpoint. One at a time. */
   beginCheckpoint(): boolean;
+  /** Openers begin with the last checkpoint from now on: shared memory need not keep what it covers. */
+  checkpointPublished(): void;
   /** Next image of the running checkpoint. Put it and commit it like any other; the one with last = true carries the root. */
   nextCheckpointImage(slabOffset: number, maxBytes: number, position: ImagePosition): CheckpointImage;
 
@@ -259,6 +276,7 @@ type RawOptions = {
   kind: 'fuse' | 'direct';
   fuseFd: number;
   ringFd: number;
+  scratchFd: number;
   readCacheBytes: number;
   mapCacheBytes: number;
   ioTimeoutMs: number;
@@ -276,6 +294,7 @@ type VolumeAddon = {
   readonly Volume: new (slab: ArrayBuffer, options: RawOptions, events: RawEvents) => NativeVolume;
   createRing(volumeId: string, ringBytes: number): number;
   closeFd(fd: number): void;
+  scratchBytes(readCacheBytes: number): number;
   readImageHeader(slab: ArrayBuffer, slabOffset: number, length: number): ImageHeader;
   readonly KeeperConnection: new (
     socketPath: string,
@@ -361,6 +380,7 @@ export function openNativeVolume(
     kind: frontend.kind,
     fuseFd: frontend.kind === 'fuse' ? frontend.fuseFd : -1,
     ringFd: frontend.ringFd,
+    scratchFd: frontend.kind === 'fuse' ? (frontend.scratchFd ?? -1) : -1,
     readCacheBytes: options.readCacheBytes ?? 64 * 1024 * 1024,
     mapCacheBytes: options.mapCacheBytes ?? 64 * 1024 * 1024,
     ioTimeoutMs: options.ioTimeoutMs ?? 0,
@@ -383,6 +403,11 @@ export function readImageHeader(slab: ArrayBuffer, slabOffset: number, length: n
 /** A fresh write ring in a memfd, for the frontend 'direct' (the keeper makes those of real volumes). Close it with closeFd. */
 export function createRing(volumeId: string, ringBytes: number): number {
   return volumeAddon().createRing(volumeId, ringBytes);
+}
+
+/** Memory that a volume with such a read cache takes and whose content means nothing to the next server. */
+export function scratchBytes(readCacheBytes: number): number {
+  return volumeAddon().scratchBytes(readCacheBytes);
 }
 
 export function closeFd(fd: number): void {

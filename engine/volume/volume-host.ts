@@ -7,10 +7,9 @@ import { isVolumeId, type VolumeId } from '../blob/index.ts';
 import type { BlobClient } from '../client/index.ts';
 import type { ControlClient, Volume as ControlVolume } from '../control/index.ts';
 import type { Slab } from '../slab/index.ts';
-import { HostedVolume } from './hosted-volume.ts';
+import { type HostedLimits, HostedVolume } from './hosted-volume.ts';
 import { IncarnationFile } from './incarnation-file.ts';
 import type { KeeperClient } from './keeper-client.ts';
-import type { VolumeLimits } from './volume.ts';
 import { metaOf, type OpenMode, type VolumeMeta, volumeMetaSchema } from './volume-meta.ts';
 
 export type VolumeHostOptions = {
@@ -20,7 +19,7 @@ export type VolumeHostOptions = {
   readonly control: ControlClient;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly limits: Partial<VolumeLimits>;
+  readonly limits: HostedLimits;
   readonly ringBytes: number;
   readonly openTimeoutMs: number;
   /** Folder with one folder per volume. */
@@ -40,6 +39,7 @@ export class VolumeHost {
   readonly #locks = new KeyedMutex<VolumeId>({ name: 'volume', maxWaiters: 64 });
   readonly #stop = new AbortController();
   #adopting: Promise<void>[] = [];
+  readonly #tried: Promise<void>[] = [];
 
   constructor(options: VolumeHostOptions) {
     this.#options = options;
@@ -60,13 +60,22 @@ export class VolumeHost {
   async adoptAll(): Promise<void> {
     const kept = await this.#options.keeper.list();
     this.#adopting = kept.map(async ({ volumeId }) => {
+      const tried = Promise.withResolvers<void>();
+      this.#tried.push(tried.promise);
       try {
-        if (isVolumeId(volumeId)) await this.#adopt(volumeId);
+        if (isVolumeId(volumeId)) await this.#adopt(volumeId, tried.resolve);
       } catch (err) {
         if (!this.#stop.signal.aborted)
           this.#options.logger.error('a kept volume cannot be taken over', { volumeId, err });
+      } finally {
+        tried.resolve();
       }
     });
+  }
+
+  /** Resolves when each volume of adoptAll is served, or could not be at the first attempt. */
+  async adopted(): Promise<void> {
+    await Promise.all(this.#tried);
   }
 
   async open(id: VolumeId, mode: OpenMode, deadline: Deadline): Promise<HostedVolume> {
@@ -155,7 +164,7 @@ export class VolumeHost {
     return undefined;
   }
 
-  async #adopt(id: VolumeId): Promise<void> {
+  async #adopt(id: VolumeId, tried: () => void): Promise<void> {
     const { keeper, clock, logger, openTimeoutMs } = this.#options;
     const kept = await keeper.get(id);
     kept.close();
@@ -176,6 +185,7 @@ export class VolumeHost {
           if (NabuError.is(err, 'FENCED', 'BLOB_LOST', 'BLOB_NOT_FOUND')) return await volume.fail(err);
           logger.warn('a volume cannot be taken over yet', { volumeId: id, err });
         }
+        tried();
         await clock.sleep(ADOPT_RETRY_MS, this.#stop.signal);
       }
     });

@@ -36,10 +36,18 @@ export type VolumeLogOptions = {
   readonly waits: WaitBoard;
 };
 
+/** through: `from - 1` when there is nothing. */
+export type Resumed = { readonly through: bigint; readonly lengths: ReadonlyMap<bigint, number> };
+
 /** Who rebuilds the volume from its log. */
 export interface Replayer {
   /** The image with the root of the checkpoint; returns the last sequence that it covers. */
   loadRoot(image: GetResult): Promise<bigint>;
+  /**
+   * Applies what it still has of the log blobs after the root, if the writer `last` was the last one to open the volume: returns how
+   * far that goes, and the lengths of those blobs. Nothing of it needs to be looked for.
+   */
+  resume(last: WriterEpoch): Promise<Resumed>;
   apply(sequence: bigint, image: GetResult): Promise<void>;
 }
 
@@ -164,6 +172,7 @@ export class VolumeLog {
     let from = 1n;
     if (this.#note.checkpoint !== undefined)
       from = (await this.#loadRoot(replayer, this.#note.checkpoint, deadline)) + 1n;
+    if (previous !== undefined) from = await this.#resume(replayer, previous.epoch, from);
     const cut =
       previous === undefined
         ? 0n
@@ -199,6 +208,12 @@ export class VolumeLog {
       lastSequence: cut,
       unreachable: this.#fence.missing,
     });
+  }
+
+  async #resume(replayer: Replayer, last: WriterEpoch, from: bigint): Promise<bigint> {
+    const { through, lengths } = await replayer.resume(last);
+    for (const [sequence, length] of lengths) this.reader.learn(sequence, length);
+    return through >= from ? through + 1n : from;
   }
 
   async #loadRoot(replayer: Replayer, checkpoint: CheckpointPosition, deadline: Deadline): Promise<bigint> {

@@ -97,6 +97,8 @@ export class Volume {
   readonly #checkpointer: Checkpointer;
   readonly #cleaner: Cleaner;
   #failure: NabuError | undefined;
+  /** Images that shared memory had. */
+  #resumed = 0;
   #serving = false;
   #frontendClosed = false;
   #timer: Timer | undefined;
@@ -239,22 +241,33 @@ export class Volume {
     return {
       loadRoot: async ({ slot, offset, length }) =>
         (await this.native.loadRoot(slot.offset + offset, length)).coveredSequence,
+      resume: async ({ generation, incarnation }) => {
+        const { throughSequence, images } = await this.native.resumeJournal(generation, incarnation);
+        const lengths = new Map<bigint, number>();
+        for (let at = 0; at < images.length; at += 2) lengths.set(BigInt(images[at] ?? 0), images[at + 1] ?? 0);
+        this.#resumed = lengths.size;
+        return { through: throughSequence, lengths };
+      },
       apply: async (_sequence, { slot, offset, length }) => await this.native.applyImage(slot.offset + offset, length),
     };
   }
 
   async #start(deadline: Deadline): Promise<void> {
+    const { generation, incarnation } = this.#log.epoch;
+    this.native.claimJournal(generation, incarnation);
     if (this.#log.wantsCheckpoint) await deadline.race(this.#checkpointer.run());
     const { entries, bytes } = this.native.reapplyRing();
     this.native.start();
     this.#serving = true;
     // A crash loop must not replay more each time.
     this.#checkpointWanted ||= this.#log.replayed >= MANY_REPLAYED;
+    this.#checkpointedImages = -(this.#resumed + this.#log.replayed);
     if (this.#checkpointWanted) this.#maintain();
     else this.#armMaintenance();
     this.#options.logger.info('volume serves', {
       volumeId: this.#options.spec.id,
       epoch: formatWriterEpoch(this.#log.epoch),
+      resumed: this.#resumed,
       ringEntries: entries,
       ringBytes: bytes,
     });

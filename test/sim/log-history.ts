@@ -127,6 +127,7 @@ export class LogActor {
             known.push(...root.ids);
             return BigInt(root.covered);
           },
+          resume: async () => ({ through: 0n, lengths: new Map() }),
           apply: async (_sequence, { slot, offset, length }) => {
             const image = decode(slot.bytes.subarray(offset, offset + length));
             if (image.kind === 'write') known.push(image.id);

@@ -38,6 +38,14 @@ Napi::Value closeFd(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// (readCacheBytes) -> bytes of a scratchFd
+Napi::Value scratchBytesFor(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto cache = whole(env, info[0], "readCacheBytes", std::uint64_t{1} << 40);
+  if (!cache) return env.Undefined();
+  return Napi::Number::New(env, static_cast<double>(scratchBytes(*cache)));
+}
+
 // (slab, slabOffset, length) -> header
 Napi::Value readImageHeader(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -56,6 +64,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("setErrorFactory", Napi::Function::New(env, setErrorFactory, "setErrorFactory"));
   exports.Set("createRing", Napi::Function::New(env, createRing, "createRing"));
   exports.Set("closeFd", Napi::Function::New(env, closeFd, "closeFd"));
+  exports.Set("scratchBytes", Napi::Function::New(env, scratchBytesFor, "scratchBytes"));
   exports.Set("readImageHeader", Napi::Function::New(env, readImageHeader, "readImageHeader"));
   exports.Set("Volume", VolumeObject::define(env));
   exports.Set("KeeperConnection", KeeperConnection::define(env));

@@ -53,6 +53,11 @@ Napi::Value toJsError(Napi::Env env, const Error& error) {
 
 void throwError(Napi::Env env, const Error& error) { napi_throw(env, toJsError(env, error)); }
 
+void rejectWith(Napi::Env env, const std::shared_ptr<Napi::Promise::Deferred>& deferred,
+                const Error& error) {
+  deferred->Reject(toJsError(env, error));
+}
+
 void throwBadArgument(Napi::Env env, const char* field, const char* reason) {
   throwError(env, {Failure::kBadArgument, field, reason});
 }

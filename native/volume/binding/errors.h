@@ -2,6 +2,8 @@
 
 #include <napi.h>
 
+#include <memory>
+
 #include "volume/core/types.h"
 
 namespace nabu::volume::binding {
@@ -15,6 +17,8 @@ struct AddonState {
  * it reject with ABORTED. */
 Napi::Value toJsError(Napi::Env env, const Error& error);
 void throwError(Napi::Env env, const Error& error);
+void rejectWith(Napi::Env env, const std::shared_ptr<Napi::Promise::Deferred>& deferred,
+                const Error& error);
 void throwBadArgument(Napi::Env env, const char* field, const char* reason);
 
 }  // namespace nabu::volume::binding

@@ -1,21 +1,23 @@
 #include "volume/binding/volume_object.h"
 
+#include <sys/stat.h>
+
 #include <utility>
 
 #include "volume/binding/direct_requests.h"
 #include "volume/binding/errors.h"
 
 namespace nabu::volume::binding {
+
+std::size_t scratchBytes(std::size_t readCacheBytes) {
+  return ReadCache::memoryBytes(readCacheBytes) +
+         fuse::FuseFrontend::memoryBytes(WriteRing::kReaders - 1);
+}
+
 namespace {
 
 constexpr std::uint64_t kMaxCacheBytes = std::uint64_t{1} << 40;
 constexpr std::uint64_t kMaxTimeoutMs = std::uint64_t{1} << 31;
-
-Napi::Value settled(Napi::Env env, const std::shared_ptr<Napi::Promise::Deferred>& deferred,
-                    const Error& error) {
-  deferred->Reject(toJsError(env, error));
-  return deferred->Promise();
-}
 
 Napi::Object toSealed(Napi::Env env, const Sealed& sealed) {
   Napi::Object o = Napi::Object::New(env);
@@ -34,6 +36,9 @@ Napi::Function VolumeObject::define(Napi::Env env) {
   return DefineClass(env, "NativeVolume",
                      {InstanceMethod<&VolumeObject::loadRoot>("loadRoot"),
                       InstanceMethod<&VolumeObject::applyImage>("applyImage"),
+                      InstanceMethod<&VolumeObject::resumeJournal>("resumeJournal"),
+                      InstanceMethod<&VolumeObject::claimJournal>("claimJournal"),
+                      InstanceMethod<&VolumeObject::checkpointPublished>("checkpointPublished"),
                       InstanceMethod<&VolumeObject::reapplyRing>("reapplyRing"),
                       InstanceMethod<&VolumeObject::start>("start"),
                       InstanceMethod<&VolumeObject::seal>("seal"),
@@ -96,6 +101,17 @@ VolumeObject::VolumeObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Vo
   options.readOnly = get("readOnly").ToBoolean().Value();
   if (env.IsExceptionPending()) return;
 
+  const Napi::Value scratchFd = get("scratchFd");
+  if (env.IsExceptionPending()) return;
+  if (scratchFd.IsNumber()) options.scratchFd = scratchFd.As<Napi::Number>().Int32Value();
+  struct stat scratch {};
+  if (options.scratchFd >= 0 &&
+      (fstat(options.scratchFd, &scratch) != 0 ||
+       static_cast<std::uint64_t>(scratch.st_size) < scratchBytes(options.readCacheBytes))) {
+    throwBadArgument(env, "scratchFd", "is no memory of at least scratchBytes");
+    return;
+  }
+
   events_ = EventQueue::create(env, info[2].As<Napi::Function>());
   auto volume = Volume::open(options, static_cast<int>(*ringFd), *events_);
   if (!volume.ok()) {
@@ -105,14 +121,16 @@ VolumeObject::VolumeObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Vo
   }
   if (withFuse) {
     const auto fuseFd = whole(env, get("fuseFd"), "fuseFd", 1 << 30);
-    const auto threads = fuseFd ? whole(env, get("threads"), "threads", 64) : std::nullopt;
+    const auto threads =
+        fuseFd ? whole(env, get("threads"), "threads", WriteRing::kReaders - 1) : std::nullopt;
     if (!threads) {
       events_->close(env);
       return;
     }
     EventQueue* events = events_.get();
+    const SharedMemory buffers{options.scratchFd, ReadCache::memoryBytes(options.readCacheBytes)};
     auto frontend = fuse::FuseFrontend::create(
-        *volume.value(), static_cast<int>(*fuseFd), static_cast<int>(*threads),
+        *volume.value(), static_cast<int>(*fuseFd), static_cast<int>(*threads), buffers,
         [events](int error) { events->frontendClosed(error); });
     if (!frontend.ok()) {
       events_->close(env);
@@ -163,77 +181,6 @@ Napi::Value VolumeObject::close(Info info) {
   shutDown();
   deferred.Resolve(env.Undefined());
   return deferred.Promise();
-}
-
-// ---- Opening
-
-Napi::Value VolumeObject::loadRoot(Info info) {
-  const Napi::Env env = info.Env();
-  if (!open(env, "loadRoot")) return env.Undefined();
-  const auto range = slab_.range(env, info[0], info[1]);
-  if (!range) return env.Undefined();
-  auto deferred = std::make_shared<Napi::Promise::Deferred>(Napi::Promise::Deferred::New(env));
-  volume_->loadRoot(*range, [env, deferred](Result<RootRecord> root, std::uint64_t known) {
-    const Napi::HandleScope scope(env);
-    if (!root.ok()) {
-      settled(env, deferred, root.error());
-      return;
-    }
-    Napi::Object o = Napi::Object::New(env);
-    o.Set("coveredSequence", toBigInt(env, root.value().coveredSequence));
-    o.Set("sizeBytes", static_cast<double>(root.value().volumeBytes));
-    o.Set("knownSequences", static_cast<double>(known));
-    deferred->Resolve(o);
-  });
-  return deferred->Promise();
-}
-
-Napi::Value VolumeObject::applyImage(Info info) {
-  const Napi::Env env = info.Env();
-  if (!open(env, "applyImage")) return env.Undefined();
-  const auto range = slab_.range(env, info[0], info[1]);
-  if (!range) return env.Undefined();
-  auto deferred = std::make_shared<Napi::Promise::Deferred>(Napi::Promise::Deferred::New(env));
-  volume_->applyImage(*range, [env, deferred](Status status) {
-    const Napi::HandleScope scope(env);
-    if (status.ok()) {
-      deferred->Resolve(env.Undefined());
-    } else {
-      settled(env, deferred, status.error());
-    }
-  });
-  return deferred->Promise();
-}
-
-Napi::Value VolumeObject::reapplyRing(Info info) {
-  const Napi::Env env = info.Env();
-  if (!open(env, "reapplyRing")) return env.Undefined();
-  const auto reapplied = volume_->reapplyRing();
-  if (!reapplied.ok()) {
-    throwError(env, reapplied.error());
-    return env.Undefined();
-  }
-  Napi::Object o = Napi::Object::New(env);
-  o.Set("entries", static_cast<double>(reapplied.value().entries));
-  o.Set("bytes", static_cast<double>(reapplied.value().bytes));
-  return o;
-}
-
-Napi::Value VolumeObject::start(Info info) {
-  const Napi::Env env = info.Env();
-  if (!open(env, "start")) return env.Undefined();
-  if (started_) {
-    throwError(env, {Failure::kWrongState, "start", "it was started before"});
-    return env.Undefined();
-  }
-  if (frontend_) {
-    if (Status status = frontend_->start(); !status.ok()) {
-      throwError(env, status.error());
-      return env.Undefined();
-    }
-  }
-  started_ = true;
-  return env.Undefined();
 }
 
 // ---- Images
@@ -360,7 +307,7 @@ Napi::Value VolumeObject::stageClean(Info info) {
   volume_->stageClean(*range, [env, deferred](Result<StagedCounts> counts) {
     const Napi::HandleScope scope(env);
     if (!counts.ok()) {
-      settled(env, deferred, counts.error());
+      rejectWith(env, deferred, counts.error());
       return;
     }
     Napi::Object o = Napi::Object::New(env);

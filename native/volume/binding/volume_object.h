@@ -11,6 +11,10 @@
 
 namespace nabu::volume::binding {
 
+/** Of the memory behind scratchFd: the read cache, then the request buffers for any number of
+ * threads. */
+std::size_t scratchBytes(std::size_t readCacheBytes);
+
 class DirectSink;
 
 // engine/volume/native.ts NativeVolume. Every method runs on the JavaScript thread, the core's
@@ -26,6 +30,9 @@ class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
 
   Napi::Value loadRoot(Info info);
   Napi::Value applyImage(Info info);
+  Napi::Value resumeJournal(Info info);
+  Napi::Value claimJournal(Info info);
+  Napi::Value checkpointPublished(Info info);
   Napi::Value reapplyRing(Info info);
   Napi::Value start(Info info);
   Napi::Value seal(Info info);

@@ -6,9 +6,10 @@
 
 namespace nabu::volume {
 
-LockedMemory::LockedMemory(std::size_t lengthBytes) {
-  void* at = mmap(nullptr, lengthBytes, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+LockedMemory::LockedMemory(std::size_t lengthBytes, SharedMemory from) {
+  const int flags = from.fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+  void* at = mmap(nullptr, lengthBytes, PROT_READ | PROT_WRITE, flags | MAP_POPULATE, from.fd,
+                  static_cast<off_t>(from.offset));
   if (at == MAP_FAILED) return;
   // Refused above RLIMIT_MEMLOCK without CAP_IPC_LOCK: the pages are there all the same.
   (void)mlock(at, lengthBytes);

@@ -5,14 +5,21 @@
 
 namespace nabu::volume {
 
-// Anonymous memory, faulted in and locked where permitted. What the kernel copies into or out of
+// A part of a memfd whose pages somebody keeps: to take them again is much faster than to take new
+// ones.
+struct SharedMemory {
+  int fd = -1;  // -1: anonymous memory instead
+  std::size_t offset = 0;
+};
+
+// Memory, faulted in and locked where permitted. What the kernel copies into or out of
 // must be like that: a SIGKILL while it waits for a page of ours turns the request into an I/O
 // error, and memory that is first taken under memory pressure may never come.
 class LockedMemory {
  public:
   LockedMemory() = default;
   /** Empty (bytes() == nullptr) when there is no memory. */
-  explicit LockedMemory(std::size_t lengthBytes);
+  explicit LockedMemory(std::size_t lengthBytes, SharedMemory from = {});
   ~LockedMemory();
   LockedMemory(LockedMemory&& other) noexcept;
   LockedMemory& operator=(LockedMemory&& other) noexcept;

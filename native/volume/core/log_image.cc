@@ -83,9 +83,7 @@ const char* checkEntry(const Entry& entry, const ImageHeader& header, std::uint3
   return "an entry's kind is unknown";
 }
 
-}  // namespace
-
-Result<ParsedImage> parseImage(std::span<const std::byte> image) {
+Result<ParsedImage> parse(std::span<const std::byte> image, bool withPayload) {
   if (image.size() < kBlockBytes) return invalid("shorter than a header");
   const std::byte* at = image.data();
   if (load<std::uint32_t>(at) != kImageMagic) return invalid("no log image");
@@ -113,8 +111,8 @@ Result<ParsedImage> parseImage(std::span<const std::byte> image) {
   if (header.headerBlocks == 0 || header.headerBlocks > blocks || header.headerBlocks > 0xffff) {
     return invalid("its header runs over the end");
   }
-  if (header.payloadBlocks > blocks - header.headerBlocks ||
-      header.headerBlocks + header.payloadBlocks > 0xffff) {
+  if ((withPayload && header.payloadBlocks > blocks - header.headerBlocks) ||
+      header.payloadBlocks > 0xffff - header.headerBlocks) {
     return invalid("its payload runs over the end");
   }
   const std::size_t headerBytes = header.headerBlocks * kBlockBytes;
@@ -159,6 +157,14 @@ Result<ParsedImage> parseImage(std::span<const std::byte> image) {
   return parsed;
 }
 
+}  // namespace
+
+Result<ParsedImage> parseImage(std::span<const std::byte> image) { return parse(image, true); }
+
+Result<ParsedImage> parseImageHeader(std::span<const std::byte> header) {
+  return parse(header, false);
+}
+
 void writeImageHeader(const ImageHeader& header, std::span<const Entry> entries, std::byte* image) {
   const std::size_t headerBytes = header.headerBlocks * kBlockBytes;
   const std::size_t used = kImageHeaderBytes + entries.size() * kImageEntryBytes;
@@ -191,6 +197,11 @@ void writeImageHeader(const ImageHeader& header, std::span<const Entry> entries,
     raw += kImageEntryBytes;
   }
   store(image + kCrcAt, headerCrc(image, headerBytes));
+}
+
+std::size_t imageHeaderLength(std::span<const std::byte> header) {
+  const auto blocks = load<std::uint32_t>(header.data() + 92);
+  return std::size_t{std::min<std::uint32_t>(blocks, 0xffff)} * kBlockBytes;
 }
 
 void writeRoot(const RootRecord& root, std::byte* block) {

@@ -90,9 +90,20 @@ constexpr std::uint32_t imageHeaderBlocks(std::size_t entries) {
 
 /** Checks everything that a later step relies on; any input is allowed. */
 Result<ParsedImage> parseImage(std::span<const std::byte> image);
+/** The same for the blocks of header and entries alone; the payload is elsewhere. */
+Result<ParsedImage> parseImageHeader(std::span<const std::byte> header);
 
 /** Writes header and entries before the payload; image has header.headerBlocks blocks. */
 void writeImageHeader(const ImageHeader& header, std::span<const Entry> entries, std::byte* image);
+
+/** Header and entries without the zeros behind them. */
+inline std::vector<std::byte> headerCopy(std::span<const std::byte> image, std::size_t entries) {
+  const auto used = image.first(kImageHeaderBytes + entries * kImageEntryBytes);
+  return {used.begin(), used.end()};
+}
+/** Bytes of header, entries and zeros, as the header says: at least kImageHeaderBytes of it are
+ * given. */
+std::size_t imageHeaderLength(std::span<const std::byte> header);
 
 /**
  * Root record of a checkpoint, the payload of the entry kRoot.

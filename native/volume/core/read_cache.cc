@@ -5,9 +5,12 @@
 
 namespace nabu::volume {
 
-ReadCache::ReadCache(std::size_t bytes)
-    : capacity_(std::max<std::size_t>(bytes / kBlockBytes / kShards, 1) * kShards),
-      memory_(capacity_ * kBlockBytes) {
+std::size_t ReadCache::memoryBytes(std::size_t bytes) {
+  return std::max<std::size_t>(bytes / kBlockBytes / kShards, 1) * kShards * kBlockBytes;
+}
+
+ReadCache::ReadCache(std::size_t bytes, SharedMemory from)
+    : capacity_(memoryBytes(bytes) / kBlockBytes), memory_(memoryBytes(bytes), from) {
   if (memory_.bytes() == nullptr) capacity_ = 0;
   const auto each = static_cast<std::uint32_t>(capacity_ / kShards);
   for (std::uint32_t i = 0; i < kShards; ++i) {

@@ -17,7 +17,9 @@ namespace nabu::volume {
 // neighbouring blocks share a shard so that a run costs few locks. Thread safe.
 class ReadCache {
  public:
-  explicit ReadCache(std::size_t bytes);
+  explicit ReadCache(std::size_t bytes, SharedMemory from = {});
+  /** Memory that a cache of that size takes: whole shards. */
+  static std::size_t memoryBytes(std::size_t bytes);
 
   /** Copies the blocks it has of [first, first + count) (one image) to `to`; bit i of the answer =
    * block i was copied. count <= 64. */

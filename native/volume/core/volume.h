@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "volume/core/image_journal.h"
 #include "volume/core/log_image.h"
 #include "volume/core/overlay.h"
 #include "volume/core/radix_map.h"
@@ -47,6 +48,8 @@ struct VolumeOptions {
   std::uint64_t sizeBytes = 0;
   std::size_t readCacheBytes = 0;
   std::size_t mapCacheBytes = 0;
+  // A memfd for the read cache, from its start on; -1: memory of its own.
+  int scratchFd = -1;
   std::uint64_t ioTimeoutMs = 0;
   std::uint64_t sealBytes = 0;
   bool readOnly = false;
@@ -127,7 +130,16 @@ class Volume {
   // Opening, in this order.
   void loadRoot(std::span<const std::byte> image,
                 std::function<void(Result<RootRecord>, std::uint64_t known)> done);
+  /** What the journal in shared memory has of the images above the root, if `last`, the writer of
+   * the newest history, wrote it; without that it is emptied. */
+  struct Resumed {
+    std::uint64_t throughSequence = 0;  // that of the root when there is nothing
+    std::vector<std::pair<std::uint64_t, std::size_t>> images;  // sequence, bytes
+  };
+  void resumeJournal(JournalEpoch last, std::function<void(Result<Resumed>)> done);
   void applyImage(std::span<const std::byte> image, std::function<void(Status)> done);
+  /** From now on the journal is that of this writer: its opening is recorded. */
+  void claimJournal(JournalEpoch epoch) { journal_.claim(epoch); }
   struct Reapplied {
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;
@@ -140,6 +152,8 @@ class Volume {
   Status fetched(std::uint64_t id, const std::byte* bytes, std::size_t room, FetchOutcome outcome);
   Result<bool> beginCheckpoint();
   Result<Sealed> nextCheckpointImage(std::span<std::byte> image, const Position& position);
+  /** The last checkpoint is what openers begin with from now on. */
+  void checkpointPublished();
   std::vector<Victim> pickVictims(std::size_t max, double utilisation, std::uint32_t smallBlocks);
   void stageClean(std::span<const std::byte> image, std::function<void(Result<StagedCounts>)> done);
   Result<std::optional<Sealed>> cleanImage(std::span<std::byte> image, const Position& position);
@@ -176,6 +190,7 @@ class Volume {
     bool pagesLive = true;      // map pages belong to a checkpoint that counts
     std::uint64_t ringEnd = 0;  // records before this are wholly in this image or earlier ones
     std::vector<Piece> pieces;
+    std::vector<std::byte> header;  // for the journal, when it is committed
     std::function<void(Status)> done;
     // How far the map has it.
     std::size_t piece = 0;
@@ -250,6 +265,7 @@ class Volume {
 
   // volume_seal.cc, volume_apply.cc, volume_open.cc, volume_checkpoint.cc
   Status checkImageCall(std::span<std::byte> image, const Position& position) const;
+  Status takeForReplay(ParsedImage parsed, std::function<void(Status)> done);
   void runApply();
   bool applySome(Image& image, PageNeed& need);
   bool applyPiece(Image& image, const Piece& piece, int& budget, PageNeed& need);
@@ -269,6 +285,7 @@ class Volume {
   const VolumeOptions options_;
   VolumeEvents& events_;
   std::unique_ptr<WriteRing> ring_;
+  ImageJournal journal_;
   ReadCache cache_;
   ReadAhead readAhead_;
   VolumeCounters counters_;
@@ -319,6 +336,7 @@ class Volume {
   std::uint64_t replayedRingEnd_ = 0;
   bool applyStuck_ = false;
   bool checkpointAsked_ = false;
+  bool journalAsked_ = false;
   std::uint64_t changes_ = 0;  // since the last checkpoint began
   bool checkpointing_ = false;
   std::uint64_t checkpointId_ = 0;  // of the one being made

@@ -86,6 +86,7 @@ Result<Sealed> Volume::nextCheckpointImage(std::span<std::byte> room, const Posi
   }
   header.entryCount = static_cast<std::uint32_t>(entries.size());
   writeImageHeader(header, entries, room.data());
+  image.header = headerCopy(room, entries.size());
   for (const Entry& entry : entries) image.pieces.push_back(Piece{.entry = entry});
   lastSequence_ = position.sequence;
   const bool last = image.hasRoot;

@@ -159,6 +159,7 @@ Result<std::optional<Sealed>> Volume::cleanImage(std::span<std::byte> room,
                 stagedBytes_.data() + std::size_t{staged_[i].slot} * kBlockBytes, kBlockBytes);
   }
   writeImageHeader(header, entries, room.data());
+  image.header = headerCopy(room, entries.size());
   // What is left moves to the front of the staging memory.
   std::vector<Staged> rest(staged_.begin() + payload, staged_.end());
   std::vector<std::byte> restBytes(rest.size() * kBlockBytes);

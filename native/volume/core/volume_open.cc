@@ -82,13 +82,25 @@ void Volume::runLoad() {
 void Volume::applyImage(std::span<const std::byte> bytes, std::function<void(Status)> done) {
   auto parsed = parseImage(bytes);
   if (!parsed.ok()) return done(parsed.error());
-  const ImageHeader& header = parsed.value().header;
+  const ImageHeader header = parsed.value().header;
+  const auto shared = std::make_shared<std::function<void(Status)>>(std::move(done));
+  Status taken =
+      takeForReplay(std::move(parsed.value()), [shared](Status status) { (*shared)(status); });
+  if (!taken.ok()) return (*shared)(taken);
+  journal_.append(header.position.sequence,
+                  bytes.first(kImageHeaderBytes + header.entryCount * kImageEntryBytes));
+  runApply();
+}
+
+// The next image of history, to be applied by runApply().
+Status Volume::takeForReplay(ParsedImage parsed, std::function<void(Status)> done) {
+  const ImageHeader& header = parsed.header;
   if (header.volumeId != options_.volumeId) {
-    return done(Error{Failure::kInvalidImage, "image", "it belongs to another volume"});
+    return Error{Failure::kInvalidImage, "image", "it belongs to another volume"};
   }
   if (header.position.sequence <= lastSequence_ || !unacknowledged_.empty()) {
-    return done(wrongState("applying an image",
-                           "images are applied in rising order, before anything is sealed"));
+    return wrongState("applying an image",
+                      "images are applied in rising order, before anything is sealed");
   }
   lastSequence_ = committedSequence_ = header.position.sequence;
   if (header.kind == ImageKind::kLog && header.ringId == ring_->id())
@@ -99,11 +111,62 @@ void Volume::applyImage(std::span<const std::byte> bytes, std::function<void(Sta
   image.sequence = header.position.sequence;
   image.payloadBlocks = header.payloadBlocks;
   image.pagesLive = header.checkpointId == loadedCheckpointId_ && loadedCheckpointId_ != 0;
-  image.pieces.reserve(parsed.value().entries.size());
-  for (const Entry& entry : parsed.value().entries) image.pieces.push_back(Piece{.entry = entry});
+  image.pieces.reserve(parsed.entries.size());
+  for (const Entry& entry : parsed.entries) image.pieces.push_back(Piece{.entry = entry});
   image.done = std::move(done);
   applying_.push_back(std::move(image));
+  return Done{};
+}
+
+void Volume::resumeJournal(JournalEpoch last, std::function<void(Result<Resumed>)> done) {
+  if (load_ || !applying_.empty() || lastSequence_ != coveredSequence_) {
+    return done(wrongState("resuming", "it comes after the root and before any image"));
+  }
+  Resumed resumed{coveredSequence_, {}};
+  if (last == JournalEpoch{} || journal_.epoch() != last ||
+      journal_.from() > coveredSequence_ + 1) {
+    journal_.claim({});
+    journal_.restart(coveredSequence_ + 1);
+    return done(std::move(resumed));
+  }
+  std::vector<ParsedImage> images;
+  std::vector<std::byte> blocks;
+  journal_.forEach([&](std::uint64_t sequence, std::span<const std::byte> bytes) {
+    if (sequence <= coveredSequence_) return true;
+    // The zeros behind the entries are not kept.
+    if (bytes.size() < kImageHeaderBytes || imageHeaderLength(bytes) < bytes.size()) return false;
+    blocks.assign(imageHeaderLength(bytes), std::byte{0});
+    std::memcpy(blocks.data(), bytes.data(), bytes.size());
+    auto parsed = parseImageHeader(blocks);
+    if (!parsed.ok() || parsed.value().header.position.sequence != sequence) return false;
+    images.push_back(std::move(parsed.value()));
+    return true;
+  });
+  if (images.empty()) return done(std::move(resumed));
+  for (const ParsedImage& image : images) {
+    resumed.images.emplace_back(image.header.position.sequence, image.header.imageBytes());
+  }
+  resumed.throughSequence = resumed.images.back().first;
+  const auto shared = std::make_shared<Resumed>(std::move(resumed));
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    // Each has one: that is how an image of history is told from one of ours.
+    std::function<void(Status)> finished = [](const Status&) {};
+    if (i + 1 == images.size()) {
+      finished = [shared, done](Status status) {
+        if (status.ok()) return done(std::move(*shared));
+        done(status.error());
+      };
+    }
+    if (Status taken = takeForReplay(std::move(images[i]), std::move(finished)); !taken.ok()) {
+      return done(taken.error());
+    }
+  }
   runApply();
+}
+
+void Volume::checkpointPublished() {
+  journal_.dropThrough(coveredSequence_);
+  journalAsked_ = false;
 }
 
 Result<Volume::Reapplied> Volume::reapplyRing() {

@@ -102,6 +102,7 @@ Result<std::optional<Sealed>> Volume::seal(std::span<std::byte> room, const Posi
     entries.push_back(piece.entry);
   }
   writeImageHeader(header, entries, room.data());
+  image.header = headerCopy(room, entries.size());
   image.ringEnd = index;
   lastSequence_ = position.sequence;
   const std::uint64_t left = unsealedBytes_.fetch_sub(sealedBytes) - sealedBytes;
@@ -119,6 +120,12 @@ Status Volume::commit(std::uint64_t sequence) {
   Image image = std::move(unacknowledged_.front());
   unacknowledged_.pop_front();
   committedSequence_ = sequence;
+  // Before the ring lets go of what the image holds.
+  journal_.append(sequence, image.header);
+  if (journal_.isFilling() && !journalAsked_) {
+    journalAsked_ = true;
+    events_.checkpointWanted(map_.dirtyPages(), false);
+  }
   if (image.kind == ImageKind::kLog) {
     durableEnd_.store(image.ringEnd);
     answerFlushes();

@@ -16,9 +16,12 @@ namespace nabu::volume {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x474e495244424eULL;  // NBDRING
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersionWithoutJournal = 1;
 constexpr std::uint64_t kMinDataBytes = std::uint64_t{2} << 20;
 constexpr std::uint64_t kMaxDataBytes = std::uint64_t{4} << 30;
+// Of the data: a write of one block takes 32 bytes of it, a flush of one block 176.
+constexpr std::uint64_t kJournalShare = 4;
 
 // First page of the memfd.
 struct Superblock {
@@ -31,12 +34,15 @@ struct Superblock {
   std::uint64_t descriptorsAt;
   std::uint64_t dataAt;
   std::uint64_t id;
+  std::uint64_t journalAt;  // of version 2; 0 in version 1
+  std::uint64_t journalBytes;
   alignas(64) std::atomic<std::uint64_t> tail;
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 std::uint32_t superblockCrc(const Superblock& s) {
-  return ec::crc32c(&s.volumeId, sizeof s.volumeId + 5 * sizeof(std::uint64_t));
+  const std::size_t fields = s.version == kVersionWithoutJournal ? 5 : 7;
+  return ec::crc32c(&s.volumeId, sizeof s.volumeId + fields * sizeof(std::uint64_t));
 }
 
 Error system(const char* call) { return {Failure::kSystem, call, std::strerror(errno)}; }
@@ -68,7 +74,8 @@ Result<int> WriteRing::createMemfd(const VolumeId& volumeId, std::uint64_t dataB
   const std::uint64_t descriptors = std::max<std::uint64_t>(4096, 2 * dataBytes / kBlockBytes);
   const std::uint64_t descriptorBytes =
       (descriptors * sizeof(Descriptor) + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
-  const std::uint64_t total = kBlockBytes + descriptorBytes + dataBytes;
+  const std::uint64_t journalBytes = dataBytes / kJournalShare / kBlockBytes * kBlockBytes;
+  const std::uint64_t total = kBlockBytes + descriptorBytes + dataBytes + journalBytes;
   const int fd = memfd_create("nabu-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return system("memfd_create");
   const auto fail = [&](const char* call) -> Result<int> {
@@ -90,6 +97,8 @@ Result<int> WriteRing::createMemfd(const VolumeId& volumeId, std::uint64_t dataB
   super->descriptorsAt = kBlockBytes;
   super->dataAt = kBlockBytes + descriptorBytes;
   if (getrandom(&super->id, sizeof super->id, 0) != sizeof super->id) return fail("getrandom");
+  super->journalAt = super->dataAt + dataBytes;
+  super->journalBytes = journalBytes;
   super->id |= 1;  // 0 is no ring's
   super->tail.store(0);
   super->checksum = superblockCrc(*super);
@@ -116,11 +125,14 @@ Result<std::unique_ptr<WriteRing>> WriteRing::open(int memfd, const VolumeId& vo
   (void)mlock(base, size);
   auto* super = static_cast<Superblock*>(base);
   if (super->magic != kMagic) return Error{Failure::kUnknownFormat, "write ring", "none: no magic"};
-  if (super->version != kVersion) {
+  if (super->version != kVersion && super->version != kVersionWithoutJournal) {
     return Error{Failure::kUnknownFormat, "write ring", std::to_string(super->version)};
   }
-  if (super->checksum != superblockCrc(*super) || super->dataBytes > size ||
-      super->dataBytes == 0 || super->dataAt > size - super->dataBytes ||
+  const bool withJournal = super->version == kVersion;
+  if (super->checksum != superblockCrc(*super) ||
+      (withJournal && (super->journalAt % kBlockBytes != 0 || super->journalAt > size ||
+                       super->journalBytes > size - super->journalAt)) ||
+      super->dataBytes > size || super->dataBytes == 0 || super->dataAt > size - super->dataBytes ||
       super->descriptorCount == 0 || super->descriptorCount > size / sizeof(Descriptor) ||
       super->descriptorsAt != kBlockBytes ||
       super->descriptorsAt + super->descriptorCount * sizeof(Descriptor) > super->dataAt) {
@@ -134,6 +146,7 @@ Result<std::unique_ptr<WriteRing>> WriteRing::open(int memfd, const VolumeId& vo
   ring->data_ = ring->base_ + super->dataAt;
   ring->dataBytes_ = super->dataBytes;
   ring->id_ = super->id;
+  if (withJournal) ring->journal_ = {ring->base_ + super->journalAt, super->journalBytes};
   ring->tail_ = &super->tail;
   for (auto& pin : ring->pins_) pin.store(~std::uint64_t{0});
   ring->recover();

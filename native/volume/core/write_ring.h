@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "volume/core/types.h"
@@ -30,6 +31,8 @@ struct RingRecord {
 // A descriptor counts when its stamp is that of its place and round, its checksum fits and its
 // index is not before tail; one that was reserved but not published is skipped (its request was not
 // answered).
+//
+// Behind the data lies room for a journal of images (image_journal.h); version 1 had none.
 //
 // reserve() is called by several threads, release() by one. Readers of data pin what they look at.
 class WriteRing {
@@ -64,6 +67,8 @@ class WriteRing {
   std::uint64_t head() const { return head_.load(std::memory_order_acquire); }
   std::uint64_t dataBytes() const { return dataBytes_; }
   std::uint64_t usedBytes() const;
+  /** Empty in a ring of version 1. */
+  std::span<std::byte> journalMemory() const { return journal_; }
 
   // While a pin is held, data of records at or after the tail of that moment stays where it is.
   class Pin {
@@ -98,6 +103,7 @@ class WriteRing {
   std::uint64_t descriptorCount_ = 0;
   std::byte* data_ = nullptr;
   std::uint64_t dataBytes_ = 0;
+  std::span<std::byte> journal_;
   std::uint64_t id_ = 0;
   std::atomic<std::uint64_t>* tail_ = nullptr;  // in the memfd
 

@@ -45,7 +45,12 @@ T bodyOf(const Slot& slot) {
 
 }  // namespace
 
+std::size_t FuseFrontend::memoryBytes(int threads) {
+  return RequestSlots::memoryBytes(kLargeSlots + static_cast<std::size_t>(threads), kSmallSlots);
+}
+
 Result<std::unique_ptr<FuseFrontend>> FuseFrontend::create(Volume& volume, int fuseFd, int threads,
+                                                           SharedMemory memory,
                                                            std::function<void(int)> onClosed) {
   if (threads < 1 || threads >= WriteRing::kReaders) {
     return Error{Failure::kBadArgument, "threads", "must be from 1 to 15"};
@@ -56,7 +61,7 @@ Result<std::unique_ptr<FuseFrontend>> FuseFrontend::create(Volume& volume, int f
   std::unique_ptr<FuseFrontend> frontend(
       new FuseFrontend(volume, fd, threads, std::move(onClosed)));
   frontend->slots_ =
-      RequestSlots::create(kLargeSlots + static_cast<std::size_t>(threads), kSmallSlots);
+      RequestSlots::create(kLargeSlots + static_cast<std::size_t>(threads), kSmallSlots, memory);
   if (frontend->slots_ == nullptr) {
     return Error{Failure::kNoRoom, "memory", "the request buffers cannot be mapped"};
   }

@@ -18,9 +18,14 @@ namespace nabu::volume::fuse {
 // the core.
 class FuseFrontend final : public RequestSink {
  public:
-  /** onClosed(errno): the kernel has ended the connection; called once, from one of the threads. */
+  /**
+   * onClosed(errno): the kernel has ended the connection; called once, from one of the threads.
+   * `memory` holds the request buffers: memoryBytes(threads) of it.
+   */
   static Result<std::unique_ptr<FuseFrontend>> create(Volume& volume, int fuseFd, int threads,
+                                                      SharedMemory memory,
                                                       std::function<void(int)> onClosed);
+  static std::size_t memoryBytes(int threads);
   ~FuseFrontend() override;
 
   /** Asks the kernel to send unanswered requests again, then serves. */

@@ -6,13 +6,18 @@ constexpr std::size_t kLargeSlot = Slot::kDataAt + kMaxWriteBytes;
 constexpr std::size_t kSmallSlot = Slot::kDataAt + RequestSlots::kSmallBytes;
 }  // namespace
 
-std::unique_ptr<RequestSlots> RequestSlots::create(std::size_t large, std::size_t small) {
-  std::unique_ptr<RequestSlots> slots(new RequestSlots(large, small));
+std::size_t RequestSlots::memoryBytes(std::size_t large, std::size_t small) {
+  return large * kLargeSlot + small * kSmallSlot;
+}
+
+std::unique_ptr<RequestSlots> RequestSlots::create(std::size_t large, std::size_t small,
+                                                   SharedMemory from) {
+  std::unique_ptr<RequestSlots> slots(new RequestSlots(large, small, from));
   return slots->memory_.bytes() == nullptr ? nullptr : std::move(slots);
 }
 
-RequestSlots::RequestSlots(std::size_t large, std::size_t small)
-    : memory_(large * kLargeSlot + small * kSmallSlot) {
+RequestSlots::RequestSlots(std::size_t large, std::size_t small, SharedMemory from)
+    : memory_(memoryBytes(large, small), from) {
   std::byte* at = memory_.bytes();
   if (at == nullptr) return;
   for (std::size_t i = 0; i < large + small; ++i) {

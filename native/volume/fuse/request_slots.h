@@ -34,7 +34,9 @@ class RequestSlots {
   static constexpr std::uint32_t kSmallBytes = 32 << 10;
 
   /** Nothing when memory is short. */
-  static std::unique_ptr<RequestSlots> create(std::size_t large, std::size_t small);
+  static std::unique_ptr<RequestSlots> create(std::size_t large, std::size_t small,
+                                              SharedMemory from = {});
+  static std::size_t memoryBytes(std::size_t large, std::size_t small);
 
   /** A slot for that many bytes of data; waits for one. nullptr after stop(). */
   Slot* take(std::size_t bytes);
@@ -43,7 +45,7 @@ class RequestSlots {
   void stop();
 
  private:
-  RequestSlots(std::size_t large, std::size_t small);
+  RequestSlots(std::size_t large, std::size_t small, SharedMemory from);
 
   LockedMemory memory_;
   std::vector<std::unique_ptr<Slot>> slots_;

@@ -66,10 +66,16 @@ bool parseId(const std::string& hex, VolumeId& id) {
   return true;
 }
 
+int peerOf(int socket) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+}
+
 }  // namespace
 
 Keeper::Keeper(KeeperOptions options)
-    : options_(std::move(options)), server_(options_.serverCommand) {}
+    : options_(std::move(options)), servers_(options_.serverCommand), scratch_(kMaxVolumes + 1) {}
 Keeper::~Keeper() = default;
 
 void Keeper::log(const std::string& text) const {
@@ -118,12 +124,12 @@ int Keeper::run() {
     log(textOf(ready.error()));
     return 1;
   }
-  if (Status started = server_.start(); !started.ok()) {
-    log(textOf(started.error()));
+  startWhatIsMissing();
+  if (!servers_.running()) {
     unlink(options_.socketPath.c_str());
     return 1;
   }
-  while (!ending_ || server_.running() || threads_ != 0) serveOnce();
+  while (!ending_ || servers_.running() || threads_ != 0) serveOnce();
   unlink(options_.socketPath.c_str());
   unlink((options_.stateFolder + "/keeper.json").c_str());
   return 0;
@@ -132,28 +138,22 @@ int Keeper::run() {
 void Keeper::serveOnce() {
   std::vector<pollfd> fds{
       {listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {wakeup_.get(), POLLIN, 0}};
-  fds.push_back({server_.pidfd(), POLLIN, 0});  // -1 is ignored by poll
+  for (const int pidfd : servers_.pidfds()) {
+    fds.push_back({pidfd, POLLIN, 0});  // -1 is ignored by poll
+  }
   for (const auto& [fd, owned] : connections_) fds.push_back({fd, POLLIN, 0});
   const auto now = std::chrono::steady_clock::now();
   int timeoutMs = -1;
-  const auto until = [&](std::chrono::steady_clock::time_point when) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
+  const auto until = ending_ ? std::optional(killAt_) : servers_.due();
+  if (until) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*until - now).count();
     timeoutMs = static_cast<int>(std::max<std::int64_t>(left, 0));
-  };
-  if (!server_.running() && !ending_) until(restartAt_);
-  if (server_.running() && ending_) until(killAt_);
+  }
   if (poll(fds.data(), fds.size(), timeoutMs) < 0 && errno != EINTR) return;
 
-  const auto later = std::chrono::steady_clock::now();
-  if (!server_.running() && !ending_ && later >= restartAt_) {
-    if (Status started = server_.start(); !started.ok()) {
-      log(textOf(started.error()));
-      restartAt_ = later + std::chrono::seconds(1);
-    }
-  }
-  if (server_.running() && ending_ && later >= killAt_) {
-    server_.signal(SIGKILL);
-    killAt_ = later + kTermLimit;
+  if (ending_ && std::chrono::steady_clock::now() >= killAt_) {
+    servers_.signal(SIGKILL);
+    killAt_ += kTermLimit;
   }
   if (fds[2].revents != 0) {
     std::uint64_t count = 0;
@@ -166,15 +166,20 @@ void Keeper::serveOnce() {
     for (auto& task : finished) task();
   }
   if (fds[1].revents != 0) onSignal();
+  if (fds[4].revents != 0) {
+    servers_.spareEnded();
+    spareAsks_.reset();
+  }
   if (fds[3].revents != 0) onServerEnd();
-  for (std::size_t i = 4; i < fds.size(); ++i) {
+  startWhatIsMissing();
+  for (std::size_t i = 5; i < fds.size(); ++i) {
     if (fds[i].revents != 0) onConnection(fds[i].fd);
   }
   if (fds[0].revents != 0) {
     UniqueFd accepted(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (accepted && connections_.size() < kMaxConnections) {
       const int fd = accepted.get();
-      connections_.emplace(fd, Connection{std::move(accepted), ++nextConnection_});
+      connections_.emplace(fd, Connection{std::move(accepted), ++nextConnection_, peerOf(fd)});
     }
   }
 }
@@ -187,7 +192,21 @@ void Keeper::onSignal() {
   }
 }
 
-void Keeper::onServerEnd() { restartAt_ = std::chrono::steady_clock::now() + server_.reap(); }
+void Keeper::onServerEnd() {
+  if (!servers_.serverEnded(!ending_)) return;
+  if (!spareAsks_) return;  // it is still loading, and is answered at once when it asks
+  const Question question = std::move(*spareAsks_);
+  spareAsks_.reset();
+  const auto asker = connections_.find(question.connection);
+  if (asker != connections_.end() && asker->second.serial == question.serial) {
+    reply(question.connection, question.id, Answer{Json::object(), {}});
+  }
+}
+
+void Keeper::startWhatIsMissing() {
+  if (ending_) return;
+  for (const Error& error : servers_.startMissing()) log(textOf(error));
+}
 
 void Keeper::onConnection(int fd) {
   int error = 0;
@@ -226,9 +245,10 @@ Result<Keeper::Answer> Keeper::dispatch(int connection, const Json& request, boo
   const std::string op = stringIn(request, "op");
   if (op == "PING") {
     return Answer{{{"pid", getpid()},
-                   {"serverPid", server_.pid()},
-                   {"serverStarts", server_.starts()},
-                   {"ioFlusher", server_.ioFlusher()},
+                   {"serverPid", servers_.serverPid()},
+                   {"sparePid", servers_.sparePid()},
+                   {"serverStarts", servers_.starts()},
+                   {"ioFlusher", servers_.ioFlusher()},
                    {"volumes", volumes_.size()}},
                   {}};
   }
@@ -239,6 +259,13 @@ Result<Keeper::Answer> Keeper::dispatch(int connection, const Json& request, boo
     return Answer{{{"volumes", list}}, {}};
   }
   if (op == "SHUTDOWN") return shutdown(flagIn(request, "force"));
+  if (op == "SERVE") return serve(connection, request, later);
+  if (op == "READY") return ready(connection);
+  if (op == "SCRATCH") {
+    const auto memory = scratch_.get(stringIn(request, "name"), numberIn(request, "bytes"));
+    if (!memory.ok()) return memory.error();
+    return Answer{Json::object(), {memory.value()}};
+  }
   if (op == "ADD") return add(request);
   const std::string id = stringIn(request, "volumeId");
   const auto found = volumes_.find(id);
@@ -269,6 +296,25 @@ Result<Keeper::Answer> Keeper::describe(const Volume& volume, bool created) cons
                  {"meta", volume.meta},
                  {"created", created}},
                 {volume.fuse.get(), volume.ring.get()}};
+}
+
+Result<Keeper::Answer> Keeper::serve(int connection, const Json& request, bool& later) {
+  const Connection& asker = connections_.at(connection);
+  if (ending_) return refuse("the keeper is ending");
+  if (servers_.isServer(asker.pid)) return Answer{Json::object(), {}};
+  if (!servers_.isSpare(asker.pid)) {
+    return refuse("process " + std::to_string(asker.pid) + " is no server of this keeper");
+  }
+  spareAsks_ = Question{connection, asker.serial, request["id"]};
+  later = true;
+  return Answer{};
+}
+
+Result<Keeper::Answer> Keeper::ready(int connection) {
+  if (!servers_.served(connections_.at(connection).pid)) {
+    return refuse("only the server that serves is ready");
+  }
+  return Answer{Json::object(), {}};
 }
 
 Result<Keeper::Answer> Keeper::add(const Json& request) {
@@ -354,6 +400,7 @@ Result<Keeper::Answer> Keeper::inThread(int connection, const Json& request, con
         --threads_;
         if (work->removed) {
           volumes_.erase(id);
+          scratch_.drop(id);
         } else if (const auto found = volumes_.find(id); found != volumes_.end()) {
           found->second.busy = false;
           found->second.loop = std::move(work->loop);
@@ -385,7 +432,7 @@ Result<Keeper::Answer> Keeper::shutdown(bool force) {
   volumes_.clear();
   ending_ = true;
   killAt_ = std::chrono::steady_clock::now() + kTermLimit;
-  server_.signal(SIGTERM);
+  servers_.signal(SIGTERM);
   return Answer{Json::object(), {}};
 }
 

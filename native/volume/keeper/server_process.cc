@@ -5,7 +5,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -15,15 +14,11 @@
 #endif
 
 namespace nabu::volume::keeper {
-namespace {
-constexpr std::chrono::milliseconds kFirstBackoff{100};
-constexpr std::chrono::milliseconds kMaxBackoff{5000};
-constexpr std::chrono::seconds kLongRun{10};  // after that a death is a new story
-}  // namespace
 
-Status ServerProcess::start() {
+Status ServerProcess::start(const std::vector<std::string>& command) {
+  std::vector<std::string> words = command;
   std::vector<char*> arguments;
-  for (auto& word : command_) arguments.push_back(word.data());
+  for (auto& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   // The flag is inherited by the child and kept over exec: its allocations then never wait for its
   // own volumes. Needs CAP_SYS_RESOURCE.
@@ -43,12 +38,10 @@ Status ServerProcess::start() {
   pid_ = pid;
   pidfd_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd_) return Error{Failure::kSystem, "pidfd_open", std::strerror(errno)};
-  startedAt_ = std::chrono::steady_clock::now();
-  ++starts_;
   return Done{};
 }
 
-std::chrono::milliseconds ServerProcess::reap() {
+void ServerProcess::reap() {
   siginfo_t info{};
   while (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED) != 0 && errno == EINTR) {
   }
@@ -56,11 +49,6 @@ std::chrono::milliseconds ServerProcess::reap() {
                info.si_code == CLD_EXITED ? "exit" : "signal", info.si_status);
   pidfd_.reset();
   pid_ = 0;
-  // The first restart is at once: everything on the volumes waits.
-  const bool longRun = std::chrono::steady_clock::now() - startedAt_ > kLongRun;
-  const auto wait = longRun ? std::chrono::milliseconds(0) : backoff_;
-  backoff_ = longRun ? kFirstBackoff : std::clamp(backoff_ * 2, kFirstBackoff, kMaxBackoff);
-  return wait;
 }
 
 void ServerProcess::signal(int number) const {

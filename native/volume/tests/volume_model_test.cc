@@ -175,6 +175,7 @@ int steps() {
 TEST_CASE(
     "a volume holds every completed write after a server crash, and a prefix with all flushed "
     "after a power loss") {
+  std::size_t journalled = 0;
   for (std::uint32_t seed = 1; seed <= 12; ++seed) {
     CAPTURE(seed);
     Story story(seed);
@@ -187,7 +188,10 @@ TEST_CASE(
     CHECK_FALSE(story.rig.fetchMissing);
     CHECK_FALSE(story.rig.victimMissing);
     CHECK_FALSE(story.rig.commitFailed);
+    CHECK_FALSE(story.rig.journalWrong);
+    journalled += story.rig.journalled;
   }
+  CHECK(journalled > 0);
 }
 
 TEST_CASE("usage counts stay exact and cleaning gives space back") {

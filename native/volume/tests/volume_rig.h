@@ -77,8 +77,25 @@ class Rig : public VolumeEvents {
       checkpoint = it->first;
       break;
     }
+    // Every other time from the log alone, as after a loss of power; else what the journal has of
+    // it first.
+    bool resumed = false;
+    std::uint64_t through = covered;
+    const auto last = opens % 2 == 0 ? JournalEpoch{} : journalEpoch;
+    volume->resumeJournal(last, [&](Result<Volume::Resumed> got) {
+      resumed = got.ok();
+      if (!got.ok()) return;
+      through = got.value().throughSequence;
+      for (const auto& [number, bytes] : got.value().images) {
+        const auto image = images.find(number);
+        journalWrong = journalWrong || image == images.end() || image->second.size() != bytes;
+        ++journalled;
+      }
+    });
+    while (!resumed && !pending.empty()) answerOne();
+    if (!resumed || through < covered) return false;
     for (const auto& [number, image] : images) {
-      if (number <= covered) continue;
+      if (number <= through) continue;
       bool applied = false;
       volume->applyImage(image, [&](Status status) { applied = status.ok(); });
       while (!applied && !pending.empty()) answerOne();
@@ -86,6 +103,8 @@ class Rig : public VolumeEvents {
       sequence = std::max(sequence, number);
     }
     sequence = std::max(sequence, covered);
+    journalEpoch = {1, ++opens};
+    volume->claimJournal(journalEpoch);
     return volume->reapplyRing().ok();
   }
 
@@ -166,6 +185,7 @@ class Rig : public VolumeEvents {
       images[number] = std::move(image);
       if (root) checkpoint = number;
       commitFailed = commitFailed || !volume->commit(number).ok();
+      if (root && number % 2 == 0) volume->checkpointPublished();
     }
   }
   void answerOne(FetchOutcome outcome = FetchOutcome::kOk) {
@@ -280,6 +300,10 @@ class Rig : public VolumeEvents {
   std::uint64_t unique = 0;
   bool checkpointing = false;
   bool stuck = false, fetchMissing = false, victimMissing = false, commitFailed = false;
+  bool journalWrong = false;
+  std::size_t journalled = 0;  // images that came from the journal
+  JournalEpoch journalEpoch;
+  std::uint64_t opens = 0;
   int sealsWanted = 0, checkpointsWanted = 0;
 
  private:

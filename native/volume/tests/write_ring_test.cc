@@ -92,9 +92,10 @@ TEST_CASE("a ring of another volume, of another version or cut short is refused"
   CHECK_FALSE(WriteRing::open(r.fd, VolumeId{9}).ok());
   auto* page =
       static_cast<std::uint8_t*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, r.fd, 0));
-  page[8] = 2;
+  const std::uint8_t version = page[8];
+  page[8] = static_cast<std::uint8_t>(version + 1);
   CHECK(WriteRing::open(r.fd, kId).error().failure == Failure::kUnknownFormat);
-  page[8] = 1;
+  page[8] = version;
   page[40] ^= 1;
   CHECK_FALSE(WriteRing::open(r.fd, kId).ok());
   munmap(page, 4096);
