@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { DetachedProcesses } from '../../cli/detached.ts';
 import { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
-import { isAlive } from '../../common/fs/index.ts';
+import { identifyProcess, isAlive } from '../../common/fs/index.ts';
 import { type ClientOf, GrpcClient } from '../../common/grpc/index.ts';
 import { type Layout, layoutOf } from '../../common/layout/index.ts';
 import { realClock } from '../../common/ports/index.ts';
@@ -98,8 +98,16 @@ export class TestCluster {
     await this.#until(node, async () => {
       const { nodes } = await this.control.listNodes({ timeoutMs: 1000 });
       if (identity === undefined || !(await isAlive(identity))) throw new Error(`${node} ended while starting`);
-      return nodes.some(({ id, state }) => id === node && state === 'up');
+      const isKnown = nodes.some(({ id, state }) => id === node && state === 'up');
+      return isKnown && (await this.#listeningPid(node)) === identity.pid;
     });
+  }
+
+  /** A node writes who it is when it listens; control may know it from an earlier life. */
+  async #listeningPid(node: string): Promise<number> {
+    const record = await readFile(this.layout.node(node).record, 'utf8').catch(() => '{}');
+    const { pid = 0 }: { pid?: number } = JSON.parse(record);
+    return pid;
   }
 
   async startKeeper(): Promise<void> {
@@ -127,6 +135,23 @@ export class TestCluster {
     } finally {
       keeper.close();
     }
+  }
+
+  /** SIGKILL to both: what only the shared memory had is gone, the devices answer errors. `cleanUpKeeper` takes them away. */
+  async killKeeperAndServer(): Promise<void> {
+    const keeper = this.keeper();
+    const { pid, serverPid } = await keeper.ping().finally(() => keeper.close());
+    const [keeperLife, serverLife] = await Promise.all([identifyProcess(pid), identifyProcess(serverPid)]);
+    for (const life of [keeperLife, serverLife]) if (life !== undefined) process.kill(life.pid, 'SIGKILL');
+    await this.#until('the end of keeper and server', async () => {
+      for (const life of [keeperLife, serverLife]) if (life !== undefined && (await isAlive(life))) return false;
+      return true;
+    });
+  }
+
+  /** Mounts and devices of a keeper that died. */
+  async cleanUpKeeper(): Promise<void> {
+    await run(KEEPER, ['--cleanup', join(this.layout.volumes, 'slot-0')], { timeout: CALL_MS });
   }
 
   /** Until a server answers and serves these volumes. */
@@ -192,7 +217,7 @@ export class TestCluster {
       using deadline = this.#deadline(`ending ${name}`, START_MS);
       await this.#processes.stop(name, 'SIGKILL', deadline);
     }
-    await run(KEEPER, ['--cleanup', join(this.layout.volumes, 'slot-0')], { timeout: CALL_MS }).catch(() => undefined);
+    await this.cleanUpKeeper().catch(() => undefined);
     this.control.close();
     this.#grpc.close();
     await rm(this.dir, { recursive: true, force: true });
