@@ -40,6 +40,7 @@ export class HostedVolume {
   #volume: Volume | undefined;
   #device = '';
   #failure: NabuError | undefined;
+  #hasNoDevice = false;
 
   constructor(meta: VolumeMeta, options: HostedVolumeOptions) {
     this.#meta = meta;
@@ -66,6 +67,11 @@ export class HostedVolume {
   /** The kernel still has a device that this process answers for. */
   get hasDevice(): boolean {
     return this.#volume !== undefined && !this.#volume.frontendClosed && this.#failure === undefined;
+  }
+
+  /** Its device is gone, the last of its log is not written yet: to be closed before anything else. */
+  get isClosing(): boolean {
+    return this.#hasNoDevice;
   }
 
   get state(): VolumeState {
@@ -130,10 +136,9 @@ export class HostedVolume {
 
   /**
    * Durable, then the device goes, then the last checkpoint. KEEPER_REFUSED while it is in use. A volume that failed, or with `force`,
-   * goes at once: what is not in the log is lost.
+   * goes at once: what is not in the log is lost. A close that ended early, whoever asked for it, is taken up again by the next one.
    */
   async close(force: boolean, deadline: Deadline): Promise<void> {
-    const { keeper } = this.#options;
     const volume = this.#volume;
     if (volume === undefined || this.#failure !== undefined || force) {
       await volume?.abandon();
@@ -141,7 +146,8 @@ export class HostedVolume {
       return;
     }
     await volume.flush(deadline);
-    await keeper.remove(this.id, { force: false, timeoutMs: REMOVE_MS });
+    await this.#removeIfKept(false);
+    this.#hasNoDevice = true;
     await volume.close(deadline);
   }
 

@@ -152,7 +152,7 @@ export class VolumeHost {
   /** The volume as it is when it serves this attachment; undefined after it was taken away to make room for a newer one. */
   async #reuse(present: HostedVolume, mode: OpenMode, deadline: Deadline): Promise<HostedVolume | undefined> {
     const generation = BigInt(present.meta.generation);
-    if (present.failure === undefined && mode.generation <= generation) {
+    if (present.failure === undefined && !present.isClosing && mode.generation <= generation) {
       if (present.state === 'opening') {
         throw NabuError.of('UNAVAILABLE', { target: `volume ${present.id}`, reason: 'it is being taken over' });
       }
