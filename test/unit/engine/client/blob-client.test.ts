@@ -103,13 +103,28 @@ describe('blob client with all nodes there', () => {
     using deadline = on.bench.cluster.deadline();
     const data = bytesOf(50_000);
     const { key } = await on.bench.put('content', data);
-    await on.bench.cluster.client.delete({ key, policy: EC, deadline });
+    await on.bench.cluster.client.delete({ keys: [key], policy: EC, deadline });
     await assert.rejects(on.bench.get(key, { blobLength: data.length }), { code: 'BLOB_NOT_FOUND' });
     // A client whose clock is behind the deleter's learns the tombstone's stamp and goes on.
     for (const node of on.bench.cluster.all())
       for (const [name, stamp] of node.tombstones) node.tombstones.set(name, stamp + (1n << 26n));
     await on.bench.put('content', data);
     assert.deepEqual(take(await on.bench.get(key, { blobLength: data.length })), data);
+  });
+
+  it('deletes what a client put whose clock is ahead', async () => {
+    using deadline = on.bench.cluster.deadline();
+    const data = bytesOf(50_000);
+    const { key } = await on.bench.put('content', data);
+    for (const node of on.bench.cluster.all()) {
+      const ahead = node.shards.map((shard) => ({
+        ...shard,
+        meta: { ...shard.meta, stamp: shard.meta.stamp + (1n << 26n) },
+      }));
+      node.shards.splice(0, node.shards.length, ...ahead);
+    }
+    await on.bench.cluster.client.delete({ keys: [key], policy: EC, deadline });
+    await assert.rejects(on.bench.get(key, { blobLength: data.length }), { code: 'BLOB_NOT_FOUND' });
   });
 
   it('replicates with k = 1, any copy will do', async () => {
