@@ -22,6 +22,7 @@ import {
 import type {
   BlobStat,
   BlobStore,
+  DeleteRequest,
   GetRequest,
   GetResult,
   ProbeAnswer,
@@ -283,18 +284,21 @@ export class ModelClient implements BlobStore, HomeNodes {
     return { key: blobKey(request.key), stripeId: stripeId(id), blobLength, k, m, shards, silent };
   }
 
-  async delete(request: StatRequest): Promise<void> {
+  async delete(request: DeleteRequest): Promise<void> {
     const stamp = this.#stamps.next();
     const nodes: NodeId[] = [];
     await Promise.all(
       (request.homeSet ?? []).map((node) =>
-        this.#call(node, request.deadline, (store) => store.delete(request.key, stamp)).catch(
+        this.#call(node, request.deadline, async (store) => {
+          for (const key of request.keys) await store.delete(key, stamp);
+        }).catch(
           () => void nodes.push(node),
         ),
       ),
     );
     if (nodes.length > 0) {
-      throw NabuError.of('BLOB_UNKNOWN', { key: blobKeyHex(request.key), reason: 'nodes are silent', nodes });
+      const [key] = request.keys;
+      throw NabuError.of('BLOB_UNKNOWN', { key: key === undefined ? '' : blobKeyHex(key), reason: 'nodes are silent', nodes });
     }
   }
 

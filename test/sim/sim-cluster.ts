@@ -32,6 +32,8 @@ export type SimClusterOptions = {
   readonly flushMs?: number;
   /** Longest time that a fence or a note takes. */
   readonly setOwnerMs?: number;
+  /** Stores check what they read. Default true. */
+  readonly verifies?: boolean;
   /** The highest m in use: how many peers' fences an emptied node copies before it takes log blobs follows from it. */
   readonly maxParity: number;
 };
@@ -84,7 +86,10 @@ export class SimCluster {
 
   client(name: string): SimClient {
     const { slab, clock, random, stack } = this.#options;
-    if (stack === 'real') return this.#realClient(name);
+    if (stack === 'real') {
+      const blobs = this.blobClient(name);
+      return { blobs, nodes: new ClientHomeNodes(blobs.nodes()) };
+    }
     const client = new ModelClient({
       name,
       slab,
@@ -96,8 +101,10 @@ export class SimCluster {
     return { blobs: client, nodes: client };
   }
 
-  #realClient(name: string): SimClient {
-    const { slab, clock, random } = this.#options;
+  /** The real client. Its host's wall clock may be ahead of the others', or behind. */
+  blobClient(name: string, aheadMs = 0): BlobClient {
+    const { slab, random } = this.#options;
+    const clock = skewed(this.#options.clock, aheadMs);
     const blobs = new BlobClient({
       slab,
       transport: this.network.transport(name),
@@ -109,7 +116,7 @@ export class SimCluster {
       limits: { connectTimeoutMs: 300, stallMs: 500, probeTimeoutMs: 300, firstRetryMs: 10, lastRetryMs: 100 },
     });
     this.#clients.push(blobs);
-    return { blobs, nodes: new ClientHomeNodes(blobs.nodes()) };
+    return blobs;
   }
 
   /** Ends what the hosts' clients still try. */
@@ -128,12 +135,19 @@ export class SimCluster {
 
   /** What lies on the node's device, for schedules that wait for it. */
   ownerOn(node: NodeId, owner: VolumeId): OwnerState | undefined {
-    return this.#disks.get(node)?.owners.get(owner);
+    return this.diskOf(node).owners.get(owner);
+  }
+
+  /** The node's device, for schedules that look at it or harm it. */
+  diskOf(node: NodeId): SimDisk {
+    const disk = this.#disks.get(node);
+    if (disk === undefined) throw new RangeError(`no node ${node}`);
+    return disk;
   }
 
   /** Blobs of which the node's device has something. */
   blobsOn(node: NodeId): number {
-    return this.#disks.get(node)?.records.size ?? 0;
+    return this.diskOf(node).records.size;
   }
 
   /** Fences and notes take up to this long on the node, while it is otherwise as quick as ever; until quicken(). */
@@ -168,6 +182,7 @@ export class SimCluster {
       random: random.fork(),
       flushMs,
       setOwnerMs: this.#slowFences.get(node) ?? setOwnerMs,
+      verifies: this.#options.verifies ?? true,
     });
     this.#stores.set(node, store);
     const map = new NodeMap(this.#map);
@@ -206,4 +221,13 @@ export class SimCluster {
     this.#takeovers.set(node, stop);
     void takeover.run(stop.signal);
   }
+}
+
+function skewed(clock: Clock, aheadMs: number): Clock {
+  return {
+    nowMs: () => clock.nowMs() + aheadMs,
+    monotonicMs: () => clock.monotonicMs(),
+    setTimer: (callback, delayMs, options) => clock.setTimer(callback, delayMs, options),
+    sleep: (delayMs, signal) => clock.sleep(delayMs, signal),
+  };
 }

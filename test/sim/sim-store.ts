@@ -3,6 +3,7 @@ import type { Clock, Random } from '../../common/ports/index.ts';
 import {
   BLOCK_BYTES,
   type BlobKey,
+  type BlobKeyHex,
   blobKeyFromHex,
   blobKeyHex,
   compareWriterEpochs,
@@ -14,6 +15,7 @@ import {
   type WriterEpoch,
   ZERO_WRITER_EPOCH,
 } from '../../engine/blob/index.ts';
+import { verifyBlocks } from '../../engine/ec/index.ts';
 import {
   decodeShardCrcs,
   decodeShardMeta,
@@ -47,13 +49,15 @@ export type SimStoreOptions = {
   readonly flushMs: number;
   /** The same for a fence or a note. */
   readonly setOwnerMs: number;
+  /** Checks what it reads, as every store should; without, rotten bytes go out and the reader must tell. Default true. */
+  readonly verifies?: boolean;
 };
 
 const NO_OWNER = '0'.repeat(32);
 
 /**
  * The semantics of the shard store (engine/store/shard-store.ts) over plain maps, with delays between a write and its durability in
- * which a crash can fall. No checksums, no space: those are the native store's own tests.
+ * which a crash can fall: what was on its way is then wholly there or wholly not. Torn tails are the native store's own tests.
  */
 export class SimStore implements ShardStore {
   /** May change while it runs. */
@@ -63,6 +67,7 @@ export class SimStore implements ShardStore {
   /** Fences as they are enforced: raised before they are durable. */
   readonly #fences = new Map<VolumeId, WriterEpoch>();
   readonly #appends = new Map<Promise<AppendResult>, { owner: VolumeId; writer: WriterEpoch }>();
+  readonly #pending = new Map<SimRecord, VolumeId | undefined>();
   #crashed = false;
 
   constructor(options: SimStoreOptions) {
@@ -81,15 +86,18 @@ export class SimStore implements ShardStore {
     return { clusterId, nodeId, deviceId, incarnation, createdStamp, completeSince, fencesComplete };
   }
 
-  /** From now on nothing reaches the disk and nothing is answered. */
+  /** From now on nothing reaches the disk and nothing is answered. Half of what was on its way is there. */
   crash(): void {
+    if (this.#crashed) return;
     this.#crashed = true;
+    for (const [record, owner] of this.#pending) if (this.#options.random.float() < 0.5) this.#commit(record, owner);
   }
 
   async append(metaOffset: number, payloadOffset: number): Promise<AppendResult> {
     this.#alive();
     const record = this.#take(metaOffset, payloadOffset);
     const { meta } = record;
+    if (this.#disk.full) throw NabuError.of('DEVICE_FULL', { device: this.#options.nodeId });
     const owner = hexOf(meta.owner) === NO_OWNER ? undefined : volumeOf(meta.owner);
     const isLog = (meta.flags & SHARD_FLAG.log) !== 0 && owner !== undefined;
     if (isLog) {
@@ -115,15 +123,24 @@ export class SimStore implements ShardStore {
   }
 
   async #store(record: SimRecord, owner: VolumeId | undefined): Promise<AppendResult> {
-    await this.#flush();
+    this.#pending.set(record, owner);
+    try {
+      await this.#flush();
+    } finally {
+      this.#pending.delete(record);
+    }
+    return this.#commit(record, owner);
+  }
+
+  #commit(record: SimRecord, owner: VolumeId | undefined): AppendResult {
     const { meta } = record;
     const id = blobKeyHex(meta.key);
     if (this.#isCovered(record, owner)) return 'deleted';
-    const held = this.#disk.records.get(id) ?? [];
-    const same = held.some(
-      (other) => other.meta.shardIndex === meta.shardIndex && hexOf(other.meta.stripeId) === hexOf(meta.stripeId),
-    );
-    if (!same) this.#disk.records.set(id, [...held, record]);
+    const isSame = (other: SimRecord): boolean =>
+      other.meta.shardIndex === meta.shardIndex && hexOf(other.meta.stripeId) === hexOf(meta.stripeId);
+    const same = this.#visible(id).some(isSame);
+    const others = (this.#disk.records.get(id) ?? []).filter((other) => !isSame(other));
+    if (!same) this.#disk.records.set(id, [...others, record]);
     return same ? 'exists' : 'stored';
   }
 
@@ -134,7 +151,7 @@ export class SimStore implements ShardStore {
       const held = this.#visible(id);
       const deletedStamp = this.#disk.tombstones.get(id) ?? 0n;
       if (held.length === 0) {
-        return { state: this.#mayDeny(askStamp) ? 'absent' : 'unknown', shards: [], deletedStamp };
+        return { state: this.#mayDeny(id, askStamp) ? 'absent' : 'unknown', shards: [], deletedStamp };
       }
       return { state: 'found', shards: held.map(({ meta }) => meta), deletedStamp };
     });
@@ -142,12 +159,13 @@ export class SimStore implements ShardStore {
 
   async read(request: ShardReadRequest, askStamp = 0n): Promise<ShardReadResult> {
     await this.#flush();
-    const record = this.#visible(blobKeyHex(request.key)).find(
+    const id = blobKeyHex(request.key);
+    const record = this.#visible(id).find(
       ({ meta }) =>
         (request.stripeId === null || hexOf(meta.stripeId) === hexOf(request.stripeId)) &&
         (request.shardIndex === 255 || meta.shardIndex === request.shardIndex),
     );
-    if (record === undefined) return { status: this.#mayDeny(askStamp) ? 'absent' : 'unknown' };
+    if (record === undefined) return { status: this.#mayDeny(id, askStamp) ? 'absent' : 'unknown' };
     const { meta, crcs, payload } = record;
     const length = request.rangeLength === 0 ? meta.shardLength - request.rangeOffset : request.rangeLength;
     if (request.rangeOffset + length > meta.shardLength || length > request.payloadCapacity) {
@@ -156,9 +174,14 @@ export class SimStore implements ShardStore {
     const slab = new Uint8Array(this.#options.slab);
     const first = request.rangeOffset / BLOCK_BYTES;
     const range = crcs.subarray(first, first + length / BLOCK_BYTES);
+    const bytes = payload.subarray(request.rangeOffset, request.rangeOffset + length);
+    if (this.#options.verifies !== false && verifyBlocks(bytes, 0, length, range) >= 0) {
+      this.#disk.corrupt.add(record);
+      return { status: 'corrupt' };
+    }
     const head = encodeShardMeta({ ...meta, rangeOffset: request.rangeOffset }, range);
     slab.set(head, request.metaOutOffset);
-    slab.set(payload.subarray(request.rangeOffset, request.rangeOffset + length), request.payloadOffset);
+    slab.set(bytes, request.payloadOffset);
     return { status: 'ok', metaLength: head.length, payloadLength: length };
   }
 
@@ -296,12 +319,13 @@ export class SimStore implements ShardStore {
     };
   }
 
-  #visible(id: ReturnType<typeof blobKeyHex>): readonly SimRecord[] {
-    return this.#disk.records.get(id) ?? [];
+  #visible(id: BlobKeyHex): readonly SimRecord[] {
+    return (this.#disk.records.get(id) ?? []).filter((record) => !this.#disk.corrupt.has(record));
   }
 
-  #mayDeny(askStamp: bigint): boolean {
-    return this.#disk.completeSince <= askStamp;
+  /** Not when something of the blob was here and is known to be corrupt. */
+  #mayDeny(id: BlobKeyHex, askStamp: bigint): boolean {
+    return this.#disk.completeSince <= askStamp && !this.#disk.records.has(id);
   }
 
   #isCovered({ meta }: SimRecord, owner: VolumeId | undefined): boolean {

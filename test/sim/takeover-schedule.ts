@@ -21,7 +21,7 @@ export async function playTakeovers(world: OpenerWorld): Promise<void> {
     world.write(old, world.random.uint32() % 3);
     if (world.chance(0.3)) world.checkpoint(old);
     await world.advance(world.between(0, 40));
-    const play = world.pick([lateWriter, lateWriter, minorityRecord, playFreely, playFreely, forgetNotes]);
+    const play = world.pick([lateWriter, lateWriter, minorityRecord, playFreely, forgetNotes, forgetFences]);
     await play(world, old, next);
     await settle(world);
     [old, next] = [next, old];
@@ -92,28 +92,37 @@ async function lateWriter(world: OpenerWorld, old: Host, next: Host): Promise<vo
   await world.advance(world.between(0, 300));
 }
 
-/** An opener is gone, or stands still, when its record is on so many nodes and no more; another comes, and it comes back. */
+/**
+ * An opener is gone, or stands still, when its record is on so many nodes and no more, if it may with its first writes
+ * acknowledged. Another comes that meets the other nodes first, and the one that stood still comes back.
+ */
 async function minorityRecord(world: OpenerWorld, old: Host, next: Host): Promise<void> {
   const { cluster } = world;
-  const { met } = reachOf(world);
+  const { met } = reachOf(world, world.chance(0.7) ? 0 : undefined);
   only(world, next, met);
   const noteBefore = newestNote(world);
   const noted = (): NodeId[] => cluster.nodes.filter((node) => noteOn(world, node) > noteBefore);
-  for (const node of met) cluster.slowFences(node, world.between(5, 400));
-  world.run(world.open(next, 4000));
+  const [actor, stalled] = [next.actor, { ...next }];
   const enough = 1 + (world.random.uint32() % met.length);
-  await world.until(() => noted().length >= enough, 2500);
+  world.run(world.open(next, 4000));
+  await world.until(() => isFenced(world, met), 1500);
+  for (const node of met.slice(enough)) cluster.slowFences(node, world.between(500, 3000));
+  await world.until(() => noted().length >= enough, 1500);
+  if (world.chance(0.7)) {
+    await world.until(() => next.actor !== actor, 100);
+    world.write(next, 1 + (world.random.uint32() % 2));
+    await world.advance(world.between(0, 60));
+  }
   const holders = noted();
-  const stalled = { ...next };
   if (world.chance(0.5)) world.replace(next);
   else only(world, next, []);
   cluster.quicken();
+  if (world.chance(0.35)) loseDevices(world, holders.slice(0, 1));
 
   const others = cluster.nodes.filter((node) => !holders.includes(node));
-  const order = world.chance(0.6)
-    ? [...world.shuffled(others), ...world.shuffled(holders)]
-    : world.shuffled(cluster.nodes);
-  only(world, old, order.slice(0, reachOf(world).met.length));
+  const ignorant = [...holders.slice(0, 1), ...world.shuffled(others), ...world.shuffled(holders.slice(1))];
+  const order = world.chance(0.3) ? world.shuffled(cluster.nodes) : world.chance(0.5) ? ignorant : ignorant.slice(1);
+  only(world, old, order.slice(0, reachOf(world, world.chance(0.7) ? 0 : undefined).met.length));
   world.run(world.open(old, 2500));
   await world.advance(world.between(500, 1500));
   world.write(old, 1 + (world.random.uint32() % 3));
@@ -124,6 +133,33 @@ async function minorityRecord(world: OpenerWorld, old: Host, next: Host): Promis
   world.write(next, 1);
   world.write(old, 1);
   await world.advance(world.between(100, 500));
+}
+
+/** Nodes that were fenced lose their devices, and the old writer reaches these and the ones that the fence missed. */
+async function forgetFences(world: OpenerWorld, old: Host, next: Host): Promise<void> {
+  await world.serve(old);
+  const { met, missed } = reachOf(world, world.chance(0.8) ? 0 : undefined);
+  only(world, old, []);
+  only(world, next, met);
+  const { actor } = next;
+  world.run(world.open(next, 3000));
+  await world.until(() => next.actor !== actor, 1500);
+  const emptied = met.slice(0, world.pick([1, 1, world.policy.m]));
+  loseDevices(world, emptied);
+  only(world, old, [...missed, ...emptied]);
+  world.write(old, 1 + (world.random.uint32() % 3));
+  world.write(next, world.random.uint32() % 3);
+  await world.advance(world.between(400, 1200));
+}
+
+/** Mostly with nobody near to take the notes and fences over from. */
+function loseDevices(world: OpenerWorld, nodes: readonly NodeId[]): void {
+  const { cluster } = world;
+  world.lostDevices += nodes.length;
+  for (const node of nodes) {
+    if (world.chance(0.8)) for (const peer of cluster.nodes) if (peer !== node) cluster.network.cut(node, peer);
+    cluster.empty(node);
+  }
 }
 
 /**
@@ -144,11 +180,7 @@ async function forgetNotes(world: OpenerWorld, old: Host, next: Host): Promise<v
 
   const { m } = world.policy;
   const emptied = holders.slice(0, world.pick([1, m, m, Math.max(2, m)]));
-  world.lostDevices += emptied.length;
-  for (const node of emptied) {
-    if (world.chance(0.8)) for (const peer of cluster.nodes) if (peer !== node) cluster.network.cut(node, peer);
-    cluster.empty(node);
-  }
+  loseDevices(world, emptied);
   const ignorant = [...emptied, ...others, ...holders.slice(emptied.length)];
   const reach = reachOf(world, world.chance(0.7) ? 0 : undefined).met.length;
   only(world, next, (world.chance(0.8) ? ignorant : world.shuffled(cluster.nodes)).slice(0, reach));
