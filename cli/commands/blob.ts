@@ -73,7 +73,7 @@ export function register(program: Command): void {
       act<BlobOptions, [string]>(async (layout, options, text) => {
         const key = blobKeyFromHex(text);
         await withBlobs(layout, options, 'deleting a blob', ({ blobs, policy, deadline }) =>
-          blobs.delete({ key, policy, deadline }),
+          blobs.delete({ keys: [key], policy, deadline }),
         );
         print(options.json === true, { key: text, deleted: true }, () => `${text} is deleted`);
       }),

@@ -32,6 +32,7 @@ import { TransportConnector } from './transport-connector.ts';
 import type {
   BlobStat,
   BlobStore,
+  DeleteRequest,
   GetRequest,
   GetResult,
   ProbeAnswer,
@@ -231,7 +232,7 @@ export class BlobClient implements BlobStore {
     };
   }
 
-  async delete(request: StatRequest): Promise<void> {
+  async delete(request: DeleteRequest): Promise<void> {
     await this.#deleter.delete(request);
   }
 

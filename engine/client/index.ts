@@ -8,6 +8,7 @@ export { TransportConnector, type TransportConnectorOptions } from './transport-
 export type {
   BlobStat,
   BlobStore,
+  DeleteRequest,
   GetRequest,
   GetResult,
   LogWrite,

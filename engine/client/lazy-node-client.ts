@@ -30,8 +30,8 @@ export class LazyNodeClient implements NodeClient {
     return await (await this.#connected(o.deadline)).lookup(keys, askStamp, o);
   }
 
-  async delete(key: BlobKey, stamp: bigint, o: CallOptions): Promise<void> {
-    await (await this.#connected(o.deadline)).delete(key, stamp, o);
+  async delete(keys: readonly BlobKey[], stamp: bigint, o: CallOptions): Promise<void> {
+    await (await this.#connected(o.deadline)).delete(keys, stamp, o);
   }
 
   async deleteOwnerRange(owner: VolumeId, range: OwnerRange, stamp: bigint, o: CallOptions): Promise<void> {

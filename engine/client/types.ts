@@ -142,6 +142,14 @@ export type BlobStat = {
   readonly silent: readonly NodeId[];
 };
 
+/** Of one policy and home set; at most 256 at once. */
+export type DeleteRequest = Spread & {
+  readonly keys: readonly BlobKey[];
+  readonly policy: Policy;
+  readonly homeSet?: readonly NodeId[];
+  readonly deadline: Deadline;
+};
+
 export type StatRequest = Spread & {
   readonly key: BlobKey;
   readonly policy: Policy;
@@ -162,6 +170,6 @@ export interface BlobStore {
   exists(request: StatRequest): Promise<boolean>;
   stat(request: StatRequest): Promise<BlobStat>;
   /** Tombstones on every node that may hold it. Throws BLOB_UNKNOWN naming nodes that did not confirm. */
-  delete(request: StatRequest): Promise<void>;
+  delete(request: DeleteRequest): Promise<void>;
   probe(request: ProbeRequest): Promise<Map<NodeId, ProbeAnswer>>;
 }

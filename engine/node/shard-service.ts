@@ -79,8 +79,8 @@ export class ShardService {
   }
 
   async delete(request: IncomingRequest): Promise<Answer> {
-    const { key, stamp } = decodeDelete(request.meta);
-    await this.#store.delete(key, stamp);
+    const { keys, stamp } = decodeDelete(request.meta);
+    await Promise.all(keys.map((key) => this.#store.delete(key, stamp)));
     return {};
   }
 

@@ -45,7 +45,8 @@ export interface NodeClient {
   ): Promise<ShardRead>;
   /** Answers in the order of the keys, at most 4096. askStamp 0n: any age. */
   lookup(keys: readonly BlobKey[], askStamp: bigint, options: CallOptions): Promise<LookupAnswer[]>;
-  delete(key: BlobKey, stamp: bigint, options: CallOptions): Promise<void>;
+  /** A durable tombstone for each of at most 1,024 keys. */
+  delete(keys: readonly BlobKey[], stamp: bigint, options: CallOptions): Promise<void>;
   deleteOwnerRange(owner: VolumeId, range: OwnerRange, stamp: bigint, options: CallOptions): Promise<void>;
   setOwner(owner: VolumeId, update: OwnerUpdate, options: CallOptions): Promise<OwnerState>;
   getOwner(owner: VolumeId, options: CallOptions): Promise<OwnerState | undefined>;

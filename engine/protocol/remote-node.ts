@@ -55,8 +55,8 @@ export class RemoteNode implements NodeClient {
     return decodeLookupAnswers(meta, keys.length);
   }
 
-  async delete(key: BlobKey, stamp: bigint, o: CallOptions): Promise<void> {
-    await this.#call(OP.delete, encodeDelete(key, stamp), o);
+  async delete(keys: readonly BlobKey[], stamp: bigint, o: CallOptions): Promise<void> {
+    await this.#call(OP.delete, encodeDelete(keys, stamp), o);
   }
 
   async deleteOwnerRange(owner: VolumeId, range: OwnerRange, stamp: bigint, o: CallOptions): Promise<void> {

@@ -10,6 +10,7 @@ import { MAX_SHARD_BYTES } from './shard-meta.ts';
 
 export const ANY_SHARD = 255;
 export const MAX_LOOKUP_KEYS = 4096;
+export const MAX_DELETE_KEYS = 1024;
 const MAX_SHARDS_PER_KEY = 1024;
 const SUMMARY_BYTES = 36;
 const APPEND_RESULTS: readonly AppendResult[] = ['stored', 'exists', 'deleted'];
@@ -159,15 +160,20 @@ function decodeSummary(read: ByteReader): ShardSummary {
   return { stripeId, shardIndex, k, m, blobLength, shardLength, stamp };
 }
 
-export function encodeDelete(key: BlobKey, stamp: bigint): Buffer {
-  return new ByteWriter(40).bytes(key, 32, 'key').u64(stamp).done();
+export function encodeDelete(keys: readonly BlobKey[], stamp: bigint): Buffer {
+  const out = new ByteWriter(12 + 32 * keys.length).u64(stamp).u32(keys.length);
+  for (const key of keys) out.bytes(key, 32, 'key');
+  return out.done();
 }
 
-export function decodeDelete(bytes: Uint8Array): { key: BlobKey; stamp: bigint } {
+export function decodeDelete(bytes: Uint8Array): { keys: BlobKey[]; stamp: bigint } {
   const read = new ByteReader(bytes, 'delete request');
-  const request = { key: read.bytes(32) as BlobKey, stamp: read.u64() };
+  const stamp = read.u64();
+  const count = read.atMost(read.u32(), MAX_DELETE_KEYS, 'number of keys');
+  const keys: BlobKey[] = [];
+  for (let i = 0; i < count; i++) keys.push(read.bytes(32) as BlobKey);
   read.end();
-  return request;
+  return { keys, stamp };
 }
 
 export function encodeDegradedMark(mark: DegradedMark): Buffer {

@@ -28,7 +28,9 @@ export type DeadBlobsOptions = {
 const CALL_TIMEOUT_MS = 10_000;
 const RETRY_FIRST_MS = 1000;
 const RETRY_MOST_MS = 60_000;
-const DELETES_AT_ONCE = 8;
+/** Log blobs that one message to a node names. */
+const BATCH = 256;
+const DELETES_AT_ONCE = 2;
 /** Deletes that an absent node still owes; beyond, its shards wait for repair, which compares them with the others' tombstones. */
 const MAX_OWED_PER_NODE = 65_536;
 const LAST_SEQUENCE = (1n << 64n) - 1n;
@@ -59,7 +61,9 @@ export class DeadBlobs {
 
   /** Resolves when every node that answers has a durable tombstone; the others are told when they are back. */
   async delete(sequences: readonly bigint[]): Promise<void> {
-    await Promise.all(sequences.map((sequence) => this.#permits.run(() => this.#deleteOne(sequence))));
+    const batches: (readonly bigint[])[] = [];
+    for (let at = 0; at < sequences.length; at += BATCH) batches.push(sequences.slice(at, at + BATCH));
+    await Promise.all(batches.map((batch) => this.#permits.run(() => this.#deleteBatch(batch))));
   }
 
   /** Everything that the epoch wrote beyond the cut, whoever holds it. Goes on in the background until every node knows. */
@@ -80,21 +84,23 @@ export class DeadBlobs {
     task.catch(() => undefined).finally(() => this.#tasks.delete(task));
   }
 
-  async #deleteOne(sequence: bigint): Promise<void> {
-    for (const node of await this.#deleteOn(sequence, this.#options.spec.homeSet)) this.#owe(node, sequence);
+  async #deleteBatch(sequences: readonly bigint[]): Promise<void> {
+    for (const node of await this.#deleteOn(sequences, this.#options.spec.homeSet)) {
+      for (const sequence of sequences) this.#owe(node, sequence);
+    }
   }
 
   /** Returns the nodes that did not confirm. */
-  async #deleteOn(sequence: bigint, nodes: readonly NodeId[]): Promise<readonly NodeId[]> {
+  async #deleteOn(sequences: readonly bigint[], nodes: readonly NodeId[]): Promise<readonly NodeId[]> {
     const { blobs, spec, clock, keyOf } = this.#options;
     using deadline = new Deadline({
       clock,
-      operation: `deleting log blob ${sequence}`,
+      operation: `deleting ${sequences.length} log blobs`,
       timeoutMs: CALL_TIMEOUT_MS,
       parent: this.#stop.signal,
     });
     try {
-      await blobs.delete({ key: keyOf(sequence), policy: spec.policy, homeSet: nodes, deadline });
+      await blobs.delete({ keys: sequences.map(keyOf), policy: spec.policy, homeSet: nodes, deadline });
       return [];
     } catch (err) {
       if (this.#stop.signal.aborted || !NabuError.is(err)) throw err;
@@ -118,9 +124,10 @@ export class DeadBlobs {
     for (let delayMs = RETRY_FIRST_MS; sequences.size > 0; ) {
       await this.#options.clock.sleep(delayMs, this.#stop.signal);
       delayMs = Math.min(RETRY_MOST_MS, delayMs * 2);
-      for (const sequence of [...sequences]) {
-        if ((await this.#deleteOn(sequence, [node])).length > 0) break;
-        sequences.delete(sequence);
+      while (sequences.size > 0) {
+        const batch = firstOf(sequences);
+        if ((await this.#deleteOn(batch, [node])).length > 0) break;
+        for (const sequence of batch) sequences.delete(sequence);
         delayMs = RETRY_FIRST_MS;
       }
     }
@@ -147,4 +154,13 @@ export class DeadBlobs {
       await clock.sleep(delayMs, this.#stop.signal);
     }
   }
+}
+
+function firstOf(sequences: ReadonlySet<bigint>): bigint[] {
+  const batch: bigint[] = [];
+  for (const sequence of sequences) {
+    if (batch.length === BATCH) break;
+    batch.push(sequence);
+  }
+  return batch;
 }

@@ -57,7 +57,7 @@ describe('nabu stor', function () {
     assert.equal(await put(first.node, 1, 200_000), 'stored');
     assert.equal(await put(first.node, 2, 10), 'stored');
     await readBack(first.node, 1, 200_000);
-    await first.node.delete(keyOf(2), (BigInt(realClock.nowMs()) << 16n) + 1n, options());
+    await first.node.delete([keyOf(2)], (BigInt(realClock.nowMs()) << 16n) + 1n, options());
     await cluster.until(async () => (await first.node.getMap(options())).nodes.length === 1);
     const record = JSON.parse(await readFile(layoutOf(cluster.dir).node('node-1').record, 'utf8'));
     assert.equal(record.host, '127.0.0.1');

@@ -153,11 +153,13 @@ export class FakeNode implements NodeClient {
     });
   }
 
-  async delete(key: BlobKey, stamp: bigint, o: CallOptions): Promise<void> {
+  async delete(keys: readonly BlobKey[], stamp: bigint, o: CallOptions): Promise<void> {
     await this.#travel(o);
-    this.tombstones.set(hexOf(key), stamp);
-    const kept = this.shards.filter(({ meta }) => Buffer.compare(meta.key, key) !== 0 || meta.stamp > stamp);
-    this.shards.splice(0, this.shards.length, ...kept);
+    for (const key of keys) {
+      this.tombstones.set(hexOf(key), stamp);
+      const kept = this.shards.filter(({ meta }) => Buffer.compare(meta.key, key) !== 0 || meta.stamp > stamp);
+      this.shards.splice(0, this.shards.length, ...kept);
+    }
   }
 
   async deleteOwnerRange(owner: VolumeId, _range: object, _stamp: bigint, o: CallOptions): Promise<void> {

@@ -99,7 +99,7 @@ describe('a storage node', () => {
 
   it('deletes with a stamp, and refuses what is older', async () => {
     await put(5, 100, { stamp: 50n });
-    await node.client.delete(keyOf(5), 60n, node.options);
+    await node.client.delete([keyOf(5)], 60n, node.options);
     const [answer] = await node.client.lookup([keyOf(5)], 0n, node.options);
     assert.equal(answer?.state, 'absent');
     assert.equal(answer?.deletedStamp, 60n);

@@ -133,7 +133,7 @@ describe('messages of the node protocol', () => {
       }),
       { numRuns: 2000 },
     );
-    const good = protocol.encodeDelete(blobKey(new Uint8Array(32)), 1n);
+    const good = protocol.encodeDelete([blobKey(new Uint8Array(32))], 1n);
     for (const bad of [good.subarray(1), Buffer.concat([good, Buffer.alloc(1)])]) {
       assert.throws(
         () => protocol.decodeDelete(bad),
