@@ -44,8 +44,8 @@ export interface Replayer {
   /** The image with the root of the checkpoint; returns the last sequence that it covers. */
   loadRoot(image: GetResult): Promise<bigint>;
   /**
-   * Applies what it still has of the log blobs after the root, if the writer `last` was the last one to open the volume: returns how
-   * far that goes, and the lengths of those blobs. Nothing of it needs to be looked for.
+   * Applies what it still has of the log blobs after the root, if the writer `last` (zero: nobody) was the last one to open the volume:
+   * returns how far that goes, and the lengths of those blobs. Nothing of it needs to be looked for.
    */
   resume(last: WriterEpoch): Promise<Resumed>;
   apply(sequence: bigint, image: GetResult): Promise<void>;
@@ -172,7 +172,7 @@ export class VolumeLog {
     let from = 1n;
     if (this.#note.checkpoint !== undefined)
       from = (await this.#loadRoot(replayer, this.#note.checkpoint, deadline)) + 1n;
-    if (previous !== undefined) from = await this.#resume(replayer, previous.epoch, from);
+    from = await this.#resume(replayer, previous?.epoch ?? ZERO_WRITER_EPOCH, from);
     const cut =
       previous === undefined
         ? 0n

@@ -77,6 +77,9 @@ export type VolumeStatus = {
   readonly unreachableNodes: readonly NodeId[];
   readonly epoch: WriterEpoch;
   readonly checkpointSequence: bigint;
+  /** Log blobs that opening went through: looked for on the nodes, and known from shared memory. */
+  readonly replayed: number;
+  readonly resumed: number;
   readonly stats: NativeVolumeStats;
 };
 
@@ -174,6 +177,8 @@ export class Volume {
       unreachableNodes: this.#log.unreachableNodes,
       epoch: this.#log.epoch,
       checkpointSequence: this.#log.checkpoint?.rootSequence ?? 0n,
+      replayed: this.#log.replayed,
+      resumed: this.#resumed,
       stats,
     };
   }

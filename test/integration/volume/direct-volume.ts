@@ -101,6 +101,22 @@ export class DirectVolume {
     this.#ring = createRing(this.spec.id, 32 * MIB);
   }
 
+  /** Another machine attaches it, with a ring of its own, and dies; the ring of here is as it was. */
+  async elsewhere(work: () => Promise<void>): Promise<void> {
+    const here = this.#ring;
+    this.#ring = createRing(this.spec.id, 32 * MIB);
+    try {
+      this.#generation++;
+      await this.open();
+      await work();
+      await this.crashServer();
+    } finally {
+      closeFd(this.#ring);
+      this.#ring = here;
+      this.#generation++;
+    }
+  }
+
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += MIB) await this.#write(offset + at, bytes.subarray(at, at + MIB));
   }

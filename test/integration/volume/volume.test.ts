@@ -44,6 +44,40 @@ describe('a volume over its log', () => {
     assert.deepEqual(await direct.read(BLOCK, BLOCK), second);
   });
 
+  it('knows after a server crash what was written, without looking for it on the nodes', async () => {
+    direct = new DirectVolume();
+    await direct.open();
+    for (let i = 0; i < 30; i++) {
+      await direct.write(i * BLOCK, Buffer.alloc(BLOCK, i + 1));
+      await direct.flush();
+      if (i % 10 !== 5) continue;
+      await direct.crashServer();
+      const { status } = await direct.open();
+      assert.equal(status.replayed, 0);
+      assert.equal(status.resumed, i + 1);
+    }
+    for (let i = 0; i < 30; i++) assert.deepEqual(await direct.read(i * BLOCK, BLOCK), Buffer.alloc(BLOCK, i + 1));
+    await direct.losePower();
+    const { status } = await direct.open();
+    assert.deepEqual([status.replayed, status.resumed], [30, 0]);
+  });
+
+  it('believes nothing that it knew when another machine has had the volume since', async () => {
+    direct = new DirectVolume();
+    await direct.open();
+    await direct.write(0, Buffer.alloc(BLOCK, 1));
+    await direct.flush();
+    await direct.crashServer();
+    const there = direct;
+    await there.elsewhere(async () => {
+      await there.write(0, Buffer.alloc(BLOCK, 2));
+      await there.flush();
+    });
+    const { status } = await direct.open();
+    assert.deepEqual([status.replayed, status.resumed], [2, 0]);
+    assert.deepEqual(await direct.read(0, BLOCK), Buffer.alloc(BLOCK, 2));
+  });
+
   it('writes and reads with two of six nodes away', async () => {
     direct = new DirectVolume();
     await direct.open();
