@@ -10,7 +10,7 @@ import type { Bench } from './provider.ts';
 const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
 const CALL_TIMEOUT_MS = 5_000;
-const WARM_UP_BLOBS = 8_000;
+const WARM_UP_BLOBS = 24_000;
 const WARM_UP_BYTES = 16 * 1024;
 
 export type ClusterOptions = {

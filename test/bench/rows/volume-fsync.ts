@@ -10,6 +10,8 @@ const VOLUME_BYTES = 256 * MIB;
 const NODE_BYTES = 768 * MIB;
 const ROUNDS = 7;
 const WRITES = 300;
+/** Until the volume server and the nodes run compiled code. */
+const WARM_WRITES = 6_000;
 /** Small log blobs of a 4+2 volume are kept as three copies. */
 const COPIES = 3;
 
@@ -40,15 +42,16 @@ export const provider: Provider = {
     ]);
     await appends.line();
     const socket = await FanOut.start(bench, { op: 'write', pieces: 1, pieceBytes: 4096, checks: true });
-    const ours = async (): Promise<number> => {
+    const ours = async (writes = WRITES): Promise<number> => {
       const job = { device, rw: 'randwrite', blockBytes: 4096, depth: 1, spanBytes: VOLUME_BYTES } as const;
-      return (await fio(scope, { ...job, totalBytes: WRITES * 4096, fsyncEach: true })).writeAndFlushP50Us;
+      return (await fio(scope, { ...job, totalBytes: writes * 4096, fsyncEach: true })).writeAndFlushP50Us;
     };
     const theirs = async (): Promise<number> => {
       const { p50Us } = JSON.parse(await appends.ask(String(WRITES))) as { p50Us: number };
       return p50Us + (await socket.run(WRITES)).p50Us;
     };
-    await ours();
+    bench.progress('volume.fsync: warming up');
+    await ours(WARM_WRITES);
     await theirs();
     const mine: number[] = [];
     const other: number[] = [];
