@@ -1,7 +1,13 @@
 import type { BlobKey } from '../../engine/blob/index.ts';
 
 /** One try at putting or deleting; times are of the simulated clock, `endMs` infinite while it is on its way. */
-type Attempt = { readonly kind: 'put' | 'delete'; readonly startMs: number; endMs: number; isDone: boolean };
+type Attempt = {
+  readonly kind: 'put' | 'delete';
+  readonly startMs: number;
+  endMs: number;
+  isDone: boolean;
+  isOver: boolean;
+};
 
 /** What a read of a blob may say, given everything that was tried. */
 export type Allowed = {
@@ -24,15 +30,22 @@ export class BlobLedger {
     this.data = data;
   }
 
+  /** Earlier deletes that failed, and may still happen, do no harm to what is put from now on. */
+  settleDeletes(nowMs: number): void {
+    for (const attempt of this.#attempts) {
+      if (attempt.kind === 'delete' && attempt.isOver) attempt.endMs = Math.min(attempt.endMs, nowMs);
+    }
+  }
+
   get wasEverDeleted(): boolean {
     return this.#attempts.some(({ kind }) => kind === 'delete');
   }
 
   /** A put or delete begins; call what is returned when it ends: never, for one that may still happen. */
   begin(kind: Attempt['kind'], startMs: number): (endMs: number, isDone: boolean) => void {
-    const attempt = { kind, startMs, endMs: Number.POSITIVE_INFINITY, isDone: false };
+    const attempt = { kind, startMs, endMs: Number.POSITIVE_INFINITY, isDone: false, isOver: false };
     this.#attempts.push(attempt);
-    return (endMs, isDone) => Object.assign(attempt, { endMs, isDone });
+    return (endMs, isDone) => Object.assign(attempt, { endMs, isDone, isOver: true });
   }
 
   /** Acknowledged before `atMs`, and no delete was tried that could have come after the put. */

@@ -103,7 +103,8 @@ export class BlobWorld {
       end(this.#nowMs, true);
       this.tally.puts++;
     } catch (err) {
-      end(this.#endOfDoubt, false);
+      // Shards on their way are stamped before any tombstone that is made from now on; unless the clocks differ.
+      end(this.#skewed ? Number.POSITIVE_INFINITY : this.#nowMs, false);
       if (!NabuError.is(err, ...REFUSALS)) throw err;
       this.tally.refused++;
     }
@@ -131,10 +132,12 @@ export class BlobWorld {
       using deadline = this.#deadline('delete', timeoutMs);
       await this.client.delete({ keys: [blob.key], policy: this.policy, deadline });
       end(this.#nowMs, true);
+      // Every node has a later tombstone, so all that is put from now on is stamped after it; unless the clocks differ.
+      if (!this.#skewed) blob.settleDeletes(this.#nowMs);
       this.tally.deletes++;
       return true;
     } catch (err) {
-      end(this.#endOfDoubt, false);
+      end(Number.POSITIVE_INFINITY, false);
       if (!NabuError.is(err, 'BLOB_UNKNOWN', 'TIMEOUT')) throw err;
       return false;
     }
@@ -202,14 +205,6 @@ export class BlobWorld {
 
   get #nowMs(): number {
     return this.clock.monotonicMs();
-  }
-
-  /**
-   * What failed may still be on its way. Where clocks agree it is stamped before anything that is tried from now on, and so loses to it
-   * whenever it arrives.
-   */
-  get #endOfDoubt(): number {
-    return this.#skewed ? Number.POSITIVE_INFINITY : this.#nowMs;
   }
 
   #deadline(operation: string, timeoutMs: number): Deadline {

@@ -291,14 +291,16 @@ export class ModelClient implements BlobStore, HomeNodes {
       (request.homeSet ?? []).map((node) =>
         this.#call(node, request.deadline, async (store) => {
           for (const key of request.keys) await store.delete(key, stamp);
-        }).catch(
-          () => void nodes.push(node),
-        ),
+        }).catch(() => void nodes.push(node)),
       ),
     );
     if (nodes.length > 0) {
       const [key] = request.keys;
-      throw NabuError.of('BLOB_UNKNOWN', { key: key === undefined ? '' : blobKeyHex(key), reason: 'nodes are silent', nodes });
+      throw NabuError.of('BLOB_UNKNOWN', {
+        key: key === undefined ? '' : blobKeyHex(key),
+        reason: 'nodes are silent',
+        nodes,
+      });
     }
   }
 

@@ -22,7 +22,7 @@ async function work(world: BlobWorld): Promise<void> {
     const timeoutMs = 200 + random.float() * 1500;
     const dice = random.float();
     if (dice < 0.45) await world.put(blob, timeoutMs);
-    else if (dice < 0.85) await world.get(blob, timeoutMs);
+    else if (dice < 0.9) await world.get(blob, timeoutMs);
     // What could not be deleted everywhere is often put again: its tombstones may still be on their way.
     else if (!(await world.delete(blob, timeoutMs / 2)) && random.float() < 0.7) await world.put(blob, timeoutMs);
     await clock.sleep(random.float() * 60);
@@ -44,7 +44,8 @@ async function weather(world: BlobWorld): Promise<void> {
     else if (dice < 0.68) cluster.network.slow(name, node, random.float() * 400);
     else if (dice < 0.74) cluster.diskOf(node).full = !cluster.diskOf(node).full;
     else if (dice < 0.8) cluster.network.healAll();
-    else if (dice < 0.97) rotOne(world);
+    else if (dice < 0.9) rotOne(world);
+    else if (dice < 0.98) cluster.network.cut(name, world.pick(cluster.nodes));
     else if (world.emptied.size === 0 && world.canSpare(node)) world.empty(node);
   }
 }
