@@ -44,6 +44,8 @@ type Pending = {
   readonly timer: Timer | undefined;
 };
 
+/** kKeeperProtocolVersion of native/volume/keeper. */
+const PROTOCOL_VERSION = 1;
 const QUICK_MS = 10_000;
 const MAX_PENDING = 1024;
 
@@ -176,7 +178,7 @@ export class KeeperClient {
       const timer = timeoutMs === undefined ? undefined : this.#clock.setTimer(onTimeout, timeoutMs);
       this.#pending.set(id, { operation: op, resolve, reject, timer });
       try {
-        this.#connection.send(JSON.stringify({ id, op, ...body }));
+        this.#connection.send(JSON.stringify({ id, version: PROTOCOL_VERSION, op, ...body }));
       } catch (err) {
         this.#pending.delete(id);
         timer?.cancel();

@@ -3,6 +3,7 @@ import { NabuError } from '../../common/errors/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import { logKey, type NodeId, ZERO_WRITER_EPOCH } from '../blob/index.ts';
 import type { BlobStore } from '../client/index.ts';
+import { askStampFor } from './ask-stamp.ts';
 import type { HomeFence } from './home-fence.ts';
 import type { VolumeSpec } from './home-nodes.ts';
 import { compareNotes, type OwnerNote } from './owner-note.ts';
@@ -33,7 +34,7 @@ async function knowingNodes(
   const answers = await search.blobs.probe({
     key: logKey(search.spec.id, ZERO_WRITER_EPOCH, 0n),
     nodes: fence.confirmed,
-    askStamp: since,
+    askStamp: askStampFor(since),
     deadline,
   });
   return new Set([...answers].filter(([, answer]) => answer.state === 'absent').map(([node]) => node));

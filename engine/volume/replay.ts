@@ -4,6 +4,7 @@ import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import { type BlobKey, blobKeyHex, logKey, type NodeId, type WriterEpoch } from '../blob/index.ts';
 import type { BlobStore, GetResult } from '../client/index.ts';
+import { askStampFor } from './ask-stamp.ts';
 import type { EpochTable } from './epoch-table.ts';
 import type { VolumeSpec } from './home-nodes.ts';
 import { tryVerdict, type Verdict } from './log-verdict.ts';
@@ -120,7 +121,7 @@ async function decide(options: ReplayOptions, sequence: bigint, deadline: Deadli
     policy: spec.policy,
     homeSet: spec.homeSet,
     key,
-    askStamp: range.stamp,
+    askStamp: askStampFor(range.stamp),
     isFenced: options.isFenced,
   };
   let waited = false;

@@ -259,6 +259,11 @@ Result<Keeper::Answer> Keeper::dispatch(int connection, const Json& request, boo
     return Answer{{{"volumes", list}}, {}};
   }
   if (op == "SHUTDOWN") return shutdown(flagIn(request, "force"));
+  // To ask and to end is possible across versions; what keeps volumes is not guessed at.
+  if (const auto version = numberIn(request, "version"); version != kKeeperProtocolVersion) {
+    return refuse("protocol version " + std::to_string(version) + ", this keeper speaks " +
+                  std::to_string(kKeeperProtocolVersion));
+  }
   if (op == "SERVE") return serve(connection, request, later);
   if (op == "READY") return ready(connection);
   if (op == "SCRATCH") {

@@ -24,6 +24,9 @@ struct KeeperOptions {
   std::vector<std::string> serverCommand;
 };
 
+/** Of the messages below; LIST, PING and SHUTDOWN are understood in any. */
+inline constexpr std::uint64_t kKeeperProtocolVersion = 1;
+
 // Keeps, for every volume of a slot, what must outlive its server: the FUSE connection, the memfd
 // with the write ring and the loop device. Does nothing else, so that it has no reason to die.
 //
@@ -32,8 +35,8 @@ struct KeeperOptions {
 // before it touches anything, and hears when the one before is dead. A server that never asks gets
 // no spare.
 //
-// Messages, each {"id", "op", ...} answered by {"id", "ok": true, ...} or {"id", "ok": false,
-// "reason"}:
+// Messages, each {"id", "version", "op", ...} answered by {"id", "ok": true, ...} or {"id", "ok":
+// false, "reason"}:
 //   PING                                        pid, serverPid, sparePid, serverStarts, ioFlusher,
 //                                               volumes
 //   SERVE                                       from a server: answered when no other one lives

@@ -5,6 +5,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } f
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NabuError } from '../../../common/errors/index.ts';
+import { volumeAddon } from '../../../engine/volume/native.ts';
 import { KEEPER, KeeperRig, MIB, run, VOLUME_ID, waitFor } from './keeper-rig.ts';
 
 describe('keeper and native volume', function () {
@@ -45,6 +46,17 @@ describe('keeper and native volume', function () {
     await rig.unmount();
     const status = await rig.client?.ping();
     assert.equal(status?.serverStarts, kills + 1);
+  });
+
+  it('refuses messages of a version that it does not know, and says which it speaks', async () => {
+    await rig.start();
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const raw = new (volumeAddon().KeeperConnection)(rig.socket, resolve, () => undefined);
+    raw.send(JSON.stringify({ id: 1, version: 2, op: 'REMOVE', volumeId: VOLUME_ID, force: true }));
+    const answer: unknown = JSON.parse(await promise);
+    raw.close();
+    assert.deepEqual(answer, { id: 1, ok: false, reason: 'protocol version 2, this keeper speaks 1' });
+    assert.equal((await rig.client?.ping())?.volumes, 1);
   });
 
   it('refuses to end or to let go of a volume that is in use, and leaves nothing when it ends', async () => {
