@@ -7,6 +7,7 @@ import type { VolumeSpec } from '../../engine/volume/home-nodes.ts';
 import { VolumeLog } from '../../engine/volume/volume-log.ts';
 import { WaitBoard } from '../../engine/volume/wait-board.ts';
 import type { SimClient } from './sim-cluster.ts';
+import { aheadOf } from './sim-host-clock.ts';
 
 type Image =
   | { readonly kind: 'write'; readonly id: string }
@@ -114,7 +115,7 @@ export class LogActor {
           blobs: client.blobs,
           nodes: client.nodes,
           clock,
-          stamps: new StampClock(clock),
+          stamps: new StampClock(aheadOf(clock, client.aheadMs)),
           logger: silentLogger,
           spec,
           epoch,

@@ -26,6 +26,7 @@ export type Host = { name: string; client: SimClient; actor: LogActor | undefine
 export type Outcome = { readonly acknowledged: number; readonly openers: number; readonly opened: boolean };
 
 const LOOK_MS = 4;
+const MAX_SKEW_MS = 5000;
 
 /** A cluster, one volume, two hosts that open it in turn or at once, and the one history that all of them must agree on. */
 export class OpenerWorld {
@@ -43,6 +44,7 @@ export class OpenerWorld {
   readonly #running = new Set<Promise<void>>();
   readonly #errors: unknown[] = [];
   readonly #forgotten: LogActor[] = [];
+  readonly #clocksDiffer: boolean;
   #turn = 0;
   #epoch: WriterEpoch = { generation: 0n, incarnation: 0n };
   #openers = 0;
@@ -70,6 +72,7 @@ export class OpenerWorld {
       failureDomain: 'host',
       maxShardsPerDomain: 1,
     };
+    this.#clocksDiffer = this.chance(0.5);
     this.hosts = [this.#host('host-a'), this.#host('host-b')];
   }
 
@@ -201,7 +204,8 @@ export class OpenerWorld {
   }
 
   #host(name: string): Host {
-    return { name, client: this.cluster.client(name), actor: undefined };
+    const aheadMs = this.#clocksDiffer ? Math.floor(this.between(-MAX_SKEW_MS, MAX_SKEW_MS)) : 0;
+    return { name, client: this.cluster.client(name, aheadMs), actor: undefined };
   }
 
   async #openAs(client: SimClient, openTimeoutMs: number): Promise<LogActor | undefined> {

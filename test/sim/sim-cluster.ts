@@ -11,11 +11,12 @@ import { ClientHomeNodes } from '../../engine/volume/client-home-nodes.ts';
 import type { HomeNodes } from '../../engine/volume/home-nodes.ts';
 import { ModelClient } from './model-client.ts';
 import { blankDisk, type SimDisk } from './sim-disk.ts';
+import { aheadOf } from './sim-host-clock.ts';
 import { SimNetwork } from './sim-network.ts';
 import { SimStore } from './sim-store.ts';
 
 /** What one simulated host has of the cluster. */
-export type SimClient = { readonly blobs: BlobStore; readonly nodes: HomeNodes };
+export type SimClient = { readonly blobs: BlobStore; readonly nodes: HomeNodes; readonly aheadMs: number };
 
 export type SimClusterOptions = {
   /**
@@ -84,27 +85,28 @@ export class SimCluster {
     }
   }
 
-  client(name: string): SimClient {
+  /** `aheadMs`: of the host's wall clock, behind the others' when negative. */
+  client(name: string, aheadMs = 0): SimClient {
     const { slab, clock, random, stack } = this.#options;
     if (stack === 'real') {
-      const blobs = this.blobClient(name);
-      return { blobs, nodes: new ClientHomeNodes(blobs.nodes()) };
+      const blobs = this.blobClient(name, aheadMs);
+      return { blobs, nodes: new ClientHomeNodes(blobs.nodes()), aheadMs };
     }
     const client = new ModelClient({
       name,
       slab,
-      clock,
+      clock: aheadOf(clock, aheadMs),
       random: random.fork(),
       network: this.network,
       storeOf: (node) => this.#stores.get(node),
     });
-    return { blobs: client, nodes: client };
+    return { blobs: client, nodes: client, aheadMs };
   }
 
   /** The real client. Its host's wall clock may be ahead of the others', or behind. */
   blobClient(name: string, aheadMs = 0): BlobClient {
     const { slab, random } = this.#options;
-    const clock = skewed(this.#options.clock, aheadMs);
+    const clock = aheadOf(this.#options.clock, aheadMs);
     const blobs = new BlobClient({
       slab,
       transport: this.network.transport(name),
@@ -221,13 +223,4 @@ export class SimCluster {
     this.#takeovers.set(node, stop);
     void takeover.run(stop.signal);
   }
-}
-
-function skewed(clock: Clock, aheadMs: number): Clock {
-  return {
-    nowMs: () => clock.nowMs() + aheadMs,
-    monotonicMs: () => clock.monotonicMs(),
-    setTimer: (callback, delayMs, options) => clock.setTimer(callback, delayMs, options),
-    sleep: (delayMs, signal) => clock.sleep(delayMs, signal),
-  };
 }
