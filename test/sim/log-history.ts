@@ -6,6 +6,7 @@ import { logPolicy, SMALL_LOG_BYTES, StampClock, type WriterEpoch } from '../../
 import type { VolumeSpec } from '../../engine/volume/home-nodes.ts';
 import { VolumeLog } from '../../engine/volume/volume-log.ts';
 import { WaitBoard } from '../../engine/volume/wait-board.ts';
+import { fenceFirst, fewestHolders } from './fence-first.ts';
 import type { SimClient } from './sim-cluster.ts';
 import { aheadOf } from './sim-host-clock.ts';
 
@@ -106,7 +107,9 @@ export class LogActor {
 
   /** Undefined when it could not be opened in time, or another opener was faster. */
   static async open(options: ActorOptions): Promise<LogActor | undefined> {
-    const { clock, client, spec, epoch } = options;
+    const { clock, spec, epoch } = options;
+    const leastFenced = spec.homeSet.length - (fewestHolders(spec.policy) - 1);
+    const client = fenceFirst(options.client, epoch, leastFenced);
     const known: string[] = [];
     using deadline = new Deadline({ clock, operation: 'open', timeoutMs: options.openTimeoutMs });
     try {

@@ -10,6 +10,7 @@ import {
   type WriterEpoch,
 } from '../../engine/blob/index.ts';
 import type { VolumeSpec } from '../../engine/volume/home-nodes.ts';
+import { fewestHolders } from './fence-first.ts';
 import { History, LogActor } from './log-history.ts';
 import { type SimClient, SimCluster, type SimClusterOptions } from './sim-cluster.ts';
 import { runUntil } from './sim-run.ts';
@@ -76,10 +77,8 @@ export class OpenerWorld {
     this.hosts = [this.#host('host-a'), this.#host('host-b')];
   }
 
-  /** The fewest nodes that hold an acknowledged log blob; reckoned here and not by the code under test. */
   get fewestHolders(): number {
-    const { kind, m } = this.policy;
-    return kind === 'ec' ? m + 1 : Math.floor((m + 1) / 2) + 1;
+    return fewestHolders(this.policy);
   }
 
   /**
