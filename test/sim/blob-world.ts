@@ -258,6 +258,8 @@ export class BlobWorld {
       assert.ok(has, `${blobKeyHex(blob.key)} was acknowledged, and ${node} does not have shard ${index}`);
     }
     assert.ok(holders.size >= this.policy.quorum, `${holders.size} nodes hold an acknowledged blob`);
+    const most = Math.max(...[...holders].map((node) => nodes.filter((other) => other === node).length));
+    assert.ok(most <= Math.max(1, this.policy.m), `${most} shards of one blob on a node`);
     assert.ok(shards >= this.fullShards, `${shards} shards of an acknowledged blob`);
   }
 }
