@@ -10,6 +10,7 @@ Status Store::lookup(const uint8_t* key, uint64_t askStamp, std::vector<ShardSum
   ++counters_.lookups;
   deletedStamp = 0;
   bool corrupt = false, found = false;
+  const size_t before = out.size();
   const Fingerprint print = fingerprint(key, super_.salt);
   for (const IndexEntry* at = index_.first(print); at != nullptr;
        at = index_.next(const_cast<IndexEntry*>(at))) {
@@ -18,11 +19,13 @@ Status Store::lookup(const uint8_t* key, uint64_t askStamp, std::vector<ShardSum
       continue;
     }
     if (owners_.covered(*at)) continue;
+    // Beside a good shard a corrupt one is named too: that it was acknowledged counts, readable or
+    // not.
     if ((at->flags & kEntryCorrupt) != 0) {
       corrupt = true;
-      continue;
+    } else {
+      found = true;
     }
-    found = true;
     ShardSummary summary{};
     std::memcpy(summary.stripeId, at->stripeId, 16);
     summary.stamp = at->stamp;
@@ -34,6 +37,7 @@ Status Store::lookup(const uint8_t* key, uint64_t askStamp, std::vector<ShardSum
     out.push_back(summary);
   }
   if (found) return Status::kOk;
+  out.resize(before);
   if (corrupt || askStamp < super_.completeSince) return Status::kUnknown;
   return Status::kAbsent;
 }

@@ -117,9 +117,7 @@ export class BlobWorld {
     const may = blob.allowed(fromMs);
     const key = blobKeyHex(blob.key);
     if (answer === 'bytes') assert.ok(may.bytes, `${key} came back although it was deleted, or never put`);
-    // Known weakness (docs/decisions/simulation.md): of two shards on one node a corrupt one is not told of beside a good one.
-    if (answer === 'absent')
-      assert.ok(may.absent || this.#isHalfTold(blob), `${key} is called absent although it was acknowledged`);
+    if (answer === 'absent') assert.ok(may.absent, `${key} is called absent although it was acknowledged`);
     if (answer === 'bytes' || answer === 'absent') this.tally.reads++;
     else this.tally.unreadable++;
     return answer;
@@ -208,13 +206,6 @@ export class BlobWorld {
 
   #deadline(operation: string, timeoutMs: number): Deadline {
     return new Deadline({ clock: this.clock, operation, timeoutMs });
-  }
-
-  #isHalfTold(blob: BlobLedger): boolean {
-    return this.cluster.nodes.some((node) => {
-      const held = this.#recordsOn(node, blob);
-      return held.length > 1 && held.some((record) => this.cluster.diskOf(node).corrupt.has(record));
-    });
   }
 
   #recordsOn(node: NodeId, blob: BlobLedger): readonly SimRecord[] {

@@ -148,12 +148,13 @@ export class SimStore implements ShardStore {
     await this.#flush();
     return keys.map((key) => {
       const id = blobKeyHex(key);
-      const held = this.#visible(id);
       const deletedStamp = this.#disk.tombstones.get(id) ?? 0n;
-      if (held.length === 0) {
+      if (this.#visible(id).length === 0) {
         return { state: this.#mayDeny(id, askStamp) ? 'absent' : 'unknown', shards: [], deletedStamp };
       }
-      return { state: 'found', shards: held.map(({ meta }) => meta), deletedStamp };
+      // Beside a good shard those that are known to be corrupt are named too, as native/store does.
+      const shards = (this.#disk.records.get(id) ?? []).map(({ meta }) => meta);
+      return { state: 'found', shards, deletedStamp };
     });
   }
 

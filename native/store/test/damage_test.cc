@@ -268,6 +268,25 @@ TEST_CASE("a bad sector under a shard is corrupt, counted, and mended by the nex
   CHECK(rig.read(shard) == Status::kOk);
 }
 
+TEST_CASE("a corrupt shard counts beside a good one of its blob, and alone is no word about it") {
+  Rig rig(8U << 20, kSegment);
+  rig.reopen();
+  Shard good(1, 8, stampAt(1), 1, 0), bad(1, 8, stampAt(1), 1, 1);
+  CHECK(rig.append(bad) == Status::kOk);
+  const uint64_t badBlock = recordAt(*rig.disk, bad) / kBlockBytes;
+  CHECK(rig.append(good) == Status::kOk);
+  rig.disk->badBlocks.insert(badBlock + 4);
+  CHECK(rig.read(bad) == Status::kCorrupt);
+  size_t count = 0;
+  CHECK(rig.lookup(1, UINT64_MAX, &count) == Status::kOk);
+  CHECK(count == 2);
+  constexpr uint64_t kRecordBlocks = 1 + 8;
+  rig.disk->badBlocks.insert(badBlock + kRecordBlocks + 4);
+  CHECK(rig.read(good) == Status::kCorrupt);
+  CHECK(rig.lookup(1, UINT64_MAX, &count) == Status::kUnknown);
+  CHECK(count == 0);
+}
+
 TEST_CASE(
     "a write error fails the device: reads go on, changes are refused before any byte is taken") {
   Rig rig(8U << 20, kSegment);
