@@ -48,8 +48,16 @@ export class ShardService {
     return { meta: encodePutAnswer(await this.#append(meta, payload)) };
   }
 
-  async read(request: IncomingRequest): Promise<Answer> {
+  read(request: IncomingRequest): Promise<Answer> | Answer {
     const select = decodeReadRequest(request.meta);
+    if (this.#store.view === undefined) return this.#readCopy(request, select);
+    const result = this.#store.view(select, select.askStamp);
+    if (result.status !== 'ok') return { meta: encodeReadFailure(result.status) };
+    const { meta, payload } = result;
+    return { meta, payload };
+  }
+
+  async #readCopy(request: IncomingRequest, select: Required<ShardSelector>): Promise<Answer> {
     const capacity = select.rangeLength || (await this.#lengthToEnd(select));
     if (capacity === 0) return { meta: encodeReadFailure(await this.#whyNot(select)) };
     const lengthBytes = capacity + shardMetaLength(capacity);

@@ -71,21 +71,32 @@ export class StorNode {
   }
 
   readonly handle: RequestHandler = (request) => {
-    const { clock, map } = this.#options;
-    const startedMs = clock.monotonicMs();
-    return this.#admitted(request).then(
-      (answer) => {
-        this.#counters.add(request.op, clock.monotonicMs() - startedMs, false);
-        answer.mapEpoch = map.current().epoch;
-        return answer;
-      },
-      (err: unknown) => {
-        this.#counters.add(request.op, clock.monotonicMs() - startedMs, true);
-        const meta = encodeError(toNabuError(err, this.#logForeign));
-        return { status: STATUS_ERROR, meta, mapEpoch: map.current().epoch };
-      },
-    );
+    const startedMs = this.#options.clock.monotonicMs();
+    try {
+      const answer = this.#admitted(request);
+      if (!(answer instanceof Promise)) return this.#answered(request.op, startedMs, answer);
+      return answer.then(
+        (later) => this.#answered(request.op, startedMs, later),
+        (err: unknown) => this.#refused(request.op, startedMs, err),
+      );
+    } catch (err) {
+      return this.#refused(request.op, startedMs, err);
+    }
   };
+
+  #answered(op: number, startedMs: number, answer: Answer): Answer {
+    const { clock, map } = this.#options;
+    this.#counters.add(op, clock.monotonicMs() - startedMs, false);
+    answer.mapEpoch = map.current().epoch;
+    return answer;
+  }
+
+  #refused(op: number, startedMs: number, err: unknown): Answer {
+    const { clock, map } = this.#options;
+    this.#counters.add(op, clock.monotonicMs() - startedMs, true);
+    const meta = encodeError(toNabuError(err, this.#logForeign));
+    return { status: STATUS_ERROR, meta, mapEpoch: map.current().epoch };
+  }
 
   /** What STATS answers. */
   stats(): Readonly<Record<string, unknown>> {
@@ -107,7 +118,7 @@ export class StorNode {
     };
   }
 
-  #admitted(request: IncomingRequest): Promise<Answer> {
+  #admitted(request: IncomingRequest): Promise<Answer> | Answer {
     const release = this.#running.tryAcquire();
     return release === undefined ? this.#whenAdmitted(request) : this.#run(request, release);
   }
@@ -116,9 +127,20 @@ export class StorNode {
     return await this.#run(request, await this.#running.acquire(1, request.deadline.signal));
   }
 
-  async #run(request: IncomingRequest, release: Release): Promise<Answer> {
+  /** What can be answered at once is, without a promise. */
+  #run(request: IncomingRequest, release: Release): Promise<Answer> | Answer {
+    let answer: Promise<Answer> | Answer | undefined;
     try {
-      return await this.#dispatch(request);
+      answer = this.#dispatch(request);
+      return answer instanceof Promise ? this.#finish(answer, release) : answer;
+    } finally {
+      if (!(answer instanceof Promise)) release();
+    }
+  }
+
+  async #finish(answer: Promise<Answer>, release: Release): Promise<Answer> {
+    try {
+      return await answer;
     } finally {
       release();
     }

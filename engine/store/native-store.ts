@@ -10,7 +10,7 @@ import {
   volumeOf,
   type WriterEpoch,
 } from '../blob/index.ts';
-import { crc32c } from '../protocol/index.ts';
+import { crc32c, MAX_SHARD_BYTES } from '../protocol/index.ts';
 import { decodeLookup, lookupRoom } from './lookup-codec.ts';
 import { type NativeOwnerState, type NativeShardStore, openNative, RESULTS_PER_CALL, STATUS } from './native.ts';
 import { Pending } from './pending.ts';
@@ -24,6 +24,8 @@ import type {
   ShardReadRequest,
   ShardReadResult,
   ShardStore,
+  ShardViewRequest,
+  ShardViewResult,
   StoreIdentity,
   StoreStats,
 } from './shard-store.ts';
@@ -59,16 +61,19 @@ function statusOf(status: number): number {
   return status;
 }
 
-const ABSENT: ShardReadResult = { status: 'absent' };
-const UNKNOWN: ShardReadResult = { status: 'unknown' };
-const CORRUPT: ShardReadResult = { status: 'corrupt' };
+const ABSENT = { status: 'absent' } as const;
+const UNKNOWN = { status: 'unknown' } as const;
+const CORRUPT = { status: 'corrupt' } as const;
 
 /** The segment store of native/store behind the port. One per device; used from the thread that opened it. */
 class NativeStore implements ShardStore {
+  readonly view: ShardStore['view'];
   readonly #native: NativeShardStore;
   readonly #clock: Clock;
   readonly #clockMs = new Float64Array(1);
   readonly #results = new Int32Array(3 * RESULTS_PER_CALL);
+  readonly #viewOut = new Float64Array(3);
+  readonly #viewMeta = Buffer.alloc(META_BYTES + MAX_SHARD_BYTES / 1024);
   readonly #pending: Pending;
   readonly #slab: DataView;
   readonly #device: string;
@@ -107,6 +112,8 @@ class NativeStore implements ShardStore {
       (count) => this.#settle(count),
     );
     this.#identity = this.#native.identity();
+    const memory = this.#native.memory();
+    if (memory !== null) this.view = (request, askStamp = 0n) => this.#view(memory, request, askStamp);
   }
 
   get identity(): StoreIdentity {
@@ -153,10 +160,10 @@ class NativeStore implements ShardStore {
           r.shardIndex,
           r.rangeOffset,
           r.rangeLength,
+          askStamp,
           r.payloadOffset,
           r.payloadCapacity,
           r.metaOutOffset,
-          askStamp,
         ),
       this.#readResult,
     );
@@ -164,11 +171,29 @@ class NativeStore implements ShardStore {
 
   readonly #readResult = (status: number, payloadLength: number): ShardReadResult => {
     if (status === STATUS.ok) return { status: 'ok', metaLength: META_BYTES + payloadLength / 1024, payloadLength };
+    return this.#notRead(status);
+  };
+
+  #notRead(status: number): Extract<ShardViewResult, { status: 'absent' | 'unknown' | 'corrupt' }> {
     if (status === STATUS.absent) return ABSENT;
     if (status === STATUS.unknown) return UNKNOWN;
     if (status === STATUS.corrupt) return CORRUPT;
     throw this.#error(status, 'range');
-  };
+  }
+
+  #view(memory: ArrayBuffer, r: ShardViewRequest, askStamp: bigint): ShardViewResult {
+    const { key, stripeId, shardIndex, rangeOffset, rangeLength } = r;
+    const room = this.#viewMeta;
+    const out = this.#viewOut;
+    const status = this.#call(() =>
+      this.#native.view(key, stripeId, shardIndex, rangeOffset, rangeLength, askStamp, room, out),
+    );
+    if (status !== STATUS.ok) return this.#notRead(status);
+    const [offset = 0, length = 0, id = 0] = out;
+    const slot = { release: () => this.#native.endView(id) };
+    const meta = Buffer.from(room.subarray(0, META_BYTES + length / 1024));
+    return { status: 'ok', meta, payload: { memory, offset, length, slot } };
+  }
 
   async delete(key: BlobKey, stamp: bigint): Promise<void> {
     await this.#mustRun((token) => this.#native.remove(token, key, stamp));

@@ -67,11 +67,25 @@ export type NativeShardStore = {
     shardIndex: number,
     rangeOffset: number,
     rangeLength: number,
+    askStamp: bigint,
     payloadOffset: number,
     payloadCapacity: number,
     metaOutOffset: number,
-    askStamp: bigint,
   ): number;
+  /** Fills in meta and [offset in memory(), length in bytes, id for endView] when it answers ok. Never pending. */
+  view(
+    key: Uint8Array,
+    stripeId: Uint8Array | null,
+    shardIndex: number,
+    rangeOffset: number,
+    rangeLength: number,
+    askStamp: bigint,
+    meta: Uint8Array,
+    out: Float64Array,
+  ): number;
+  endView(id: number): void;
+  /** The device, if it is memory. To be read only. */
+  memory(): ArrayBuffer | null;
   /** Bytes written to `out`, or minus the bytes it would take. */
   lookup(keys: Uint8Array, askStamp: bigint, out: Uint8Array): number;
   remove(token: number, key: Uint8Array, stamp: bigint): number;

@@ -55,6 +55,20 @@ export type ShardReadRequest = {
   readonly metaOutOffset: number;
 };
 
+export type ShardViewRequest = Omit<ShardReadRequest, 'payloadOffset' | 'payloadCapacity' | 'metaOutOffset'>;
+
+/** `slot.release` once, when nobody touches the bytes any more. */
+export type ShardView = {
+  readonly memory: ArrayBuffer;
+  readonly offset: number;
+  readonly length: number;
+  readonly slot: { release(): void };
+};
+
+export type ShardViewResult =
+  | { readonly status: 'ok'; readonly meta: Uint8Array; readonly payload: ShardView }
+  | { readonly status: 'absent' | 'unknown' | 'corrupt' };
+
 /** 'corrupt': it was here and its checksum fails or the device cannot read it. To be treated as missing. */
 export type ShardReadResult =
   | { readonly status: 'ok'; readonly metaLength: number; readonly payloadLength: number }
@@ -135,6 +149,12 @@ export interface ShardStore {
 
   /** Verified against the record's checksums; writes ShardMeta and the range's checksums at metaOutOffset. */
   read(request: ShardReadRequest, askStamp?: bigint): Promise<ShardReadResult>;
+
+  /**
+   * As read does, at once and without a copy: the bytes lie where the device keeps them and stay there until they are let go. Close
+   * waits for that. Only where the device is memory.
+   */
+  readonly view?: ((request: ShardViewRequest, askStamp?: bigint) => ShardViewResult) | undefined;
 
   /** Durable tombstone: covers every shard of the key with this stamp or an older one. */
   delete(key: BlobKey, stamp: bigint): Promise<void>;

@@ -5,6 +5,7 @@ export { TcpTransport, type TcpTransportOptions } from './tcp/tcp-transport.ts';
 export {
   type Address,
   type Answer,
+  type AnswerPayload,
   type CallDeadline,
   type Connection,
   type IncomingRequest,

@@ -80,19 +80,30 @@ export type IncomingRequest = {
   readonly peer: HelloInfo;
 };
 
+/** Bytes to send: of the slab, or of other memory that `offset` then counts in. */
+export type AnswerPayload = {
+  readonly memory?: ArrayBuffer;
+  readonly offset: number;
+  readonly length: number;
+  readonly slot: { release(): void };
+};
+
 export type Answer = {
   /** Default 0. */
   readonly status?: number;
-  /** Not written again before it has left; may lie in the payload's slot. */
+  /** Not written again before it has left, or before `sent`; may lie in the payload's slot. */
   readonly meta?: Uint8Array;
-  /** The slot becomes the transport's, which releases it when the bytes have left. */
-  readonly payload?: Required<PayloadRef> | undefined;
+  /** Becomes the transport's, which releases it when the bytes have left. */
+  readonly payload?: AnswerPayload | undefined;
   /** Default 0. Filled in last, when all else is known. */
   mapEpoch?: number;
 };
 
-/** Never rejects in ordinary operation; a rejection is answered as the NabuError it is, or as INTERNAL. */
-export type RequestHandler = (request: IncomingRequest) => Promise<Answer>;
+/**
+ * Answers at once or later. Never rejects in ordinary operation; a rejection is answered as the NabuError it is, or as
+ * INTERNAL.
+ */
+export type RequestHandler = (request: IncomingRequest) => Promise<Answer> | Answer;
 
 export interface Listener {
   /** With the port that was chosen for port 0. */

@@ -3,7 +3,10 @@
 // over loopback TCP. With checks, the maker of a piece computes the CRC32C of each 4 KiB of it and
 // the taker verifies them, as NabuStore does.
 //
-//   bench_fan_out serve PIECE_BYTES                    prints its port; ends when its stdin does
+// A server keeps so many pieces and takes them in turn, so that they come from as much memory as a
+// store's do.
+//
+//   bench_fan_out serve PIECE_BYTES PIECES             prints its port; ends when its stdin does
 //   bench_fan_out drive read|write PIECE_BYTES check|plain PORT...
 //     for each line "N" on stdin: N rounds; prints
 //     {"p50Us":..,"p99Us":..,"seconds":..,"cpuSeconds":..}
@@ -121,10 +124,12 @@ bool sendAll(int fd, std::vector<iovec> parts) {
   }
 }
 
-void serveConnection(int fd, size_t pieceBytes) {
-  Piece stored(pieceBytes);
+void serveConnection(int fd, size_t pieceBytes, size_t count) {
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < count; ++i) pieces.emplace_back(pieceBytes);
   Header header{};
-  while (receiveAll(fd, &header, sizeof(header))) {
+  for (size_t turn = 0; receiveAll(fd, &header, sizeof(header)); ++turn) {
+    Piece& stored = pieces[turn % count];
     if (header.pieceBytes != pieceBytes ||
         (header.crcBytes != 0 && header.crcBytes != stored.crcBytes()))
       break;
@@ -161,7 +166,7 @@ sockaddr_in loopback(uint16_t port) {
   return address;
 }
 
-int serve(size_t pieceBytes) {
+int serve(size_t pieceBytes, size_t pieces) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listener < 0) fail("socket");
   sockaddr_in address = loopback(0);
@@ -182,7 +187,7 @@ int serve(size_t pieceBytes) {
     const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     if (fd < 0) fail("accept");
     noDelay(fd);
-    std::thread(serveConnection, fd, pieceBytes).detach();
+    std::thread(serveConnection, fd, pieceBytes, pieces).detach();
   }
 }
 
@@ -314,15 +319,19 @@ int drive(uint32_t op, size_t pieceBytes, bool checks, std::span<char*> ports) {
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode == "serve" && argc == 3) return serve(std::strtoull(argv[2], nullptr, 10));
+  if (mode == "serve" && argc == 4) {
+    const size_t pieces = std::strtoull(argv[3], nullptr, 10);
+    return serve(std::strtoull(argv[2], nullptr, 10), std::max<size_t>(1, pieces));
+  }
   if (mode == "drive" && argc > 5) {
     const uint32_t op = std::string(argv[2]) == "write" ? kWrite : kRead;
     const bool checks = std::string(argv[4]) == "check";
     return drive(op, std::strtoull(argv[3], nullptr, 10), checks,
                  std::span<char*>(argv + 5, static_cast<size_t>(argc - 5)));
   }
-  std::fprintf(stderr,
-               "usage: bench_fan_out serve PIECE_BYTES | drive read|write PIECE_BYTES check|plain "
-               "PORT...\n");
+  std::fprintf(
+      stderr,
+      "usage: bench_fan_out serve PIECE_BYTES PIECES | drive read|write PIECE_BYTES check|plain "
+      "PORT...\n");
   return 64;
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace nabu::store {
@@ -61,6 +62,9 @@ class Device {
   virtual int eventFd() const = 0;
   /** Poll has something to do that the event descriptor does not tell. */
   virtual bool ready() const = 0;
+  /** The device as memory, byte for byte what a read brings, for as long as this is held. Null: it
+   * is none. */
+  virtual std::shared_ptr<const uint8_t[]> mapped() const { return nullptr; }
 };
 
 enum class DeviceErrorCode { kUnavailable, kTooSmall, kNotFound, kIo, kBusy, kBadArgument };

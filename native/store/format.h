@@ -225,6 +225,10 @@ bool goodSegmentHeader(const SegmentHeader& header, const Superblock& super, uin
 inline uint32_t recordHeaderLength(const RecordHeader& header) {
   return static_cast<uint32_t>(sizeof(RecordHeader)) + header.bodyLength;
 }
+/** Of a shard's payload, one for each block of 4 KiB. */
+inline const uint32_t* checksumsOf(const RecordHeader& header) {
+  return reinterpret_cast<const uint32_t*>(&header + 1);
+}
 inline uint32_t headerBlocksFor(uint32_t bodyLength) {
   return (static_cast<uint32_t>(sizeof(RecordHeader)) + bodyLength + kBlockBytes - 1) / kBlockBytes;
 }

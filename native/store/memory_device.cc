@@ -54,10 +54,10 @@ std::variant<std::unique_ptr<MemoryDevice>, DeviceError> MemoryDevice::open(uint
     ::munmap(at, sizeBytes);
     return DeviceError{DeviceErrorCode::kUnavailable, std::strerror(why)};
   }
-  return std::unique_ptr<MemoryDevice>(new MemoryDevice(static_cast<uint8_t*>(at), sizeBytes));
+  std::shared_ptr<uint8_t[]> bytes(static_cast<uint8_t*>(at),
+                                   [sizeBytes](uint8_t* mapped) { ::munmap(mapped, sizeBytes); });
+  return std::unique_ptr<MemoryDevice>(new MemoryDevice(std::move(bytes), sizeBytes));
 }
-
-MemoryDevice::~MemoryDevice() { ::munmap(bytes_, sizeBytes_); }
 
 void MemoryDevice::submit(IoRequest& request) {
   request.next = nullptr;
@@ -66,7 +66,7 @@ void MemoryDevice::submit(IoRequest& request) {
     if (request.offset + request.lengthBytes() > sizeBytes_) {
       request.result = -ENOSPC;
     } else {
-      uint8_t* at = bytes_ + request.offset;
+      uint8_t* at = bytes_.get() + request.offset;
       for (int i = 0; i < request.iovCount; ++i) {
         const iovec& part = request.iov[i];
         if (request.kind == IoKind::kWrite) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <variant>
 
 #include "store/device.h"
@@ -16,7 +17,6 @@ class MemoryDevice final : public Device {
  public:
   static std::variant<std::unique_ptr<MemoryDevice>, DeviceError> open(uint64_t sizeBytes,
                                                                        bool populate = false);
-  ~MemoryDevice() override;
 
   uint64_t sizeBytes() const override { return sizeBytes_; }
   bool wantsFirstWrite() const override { return false; }
@@ -28,10 +28,12 @@ class MemoryDevice final : public Device {
   size_t inFlight() const override { return inFlight_; }
   int eventFd() const override { return -1; }
   bool ready() const override { return head_ != nullptr; }
+  std::shared_ptr<const uint8_t[]> mapped() const override { return bytes_; }
 
  private:
-  MemoryDevice(uint8_t* bytes, uint64_t sizeBytes) : bytes_(bytes), sizeBytes_(sizeBytes) {}
-  uint8_t* bytes_;
+  MemoryDevice(std::shared_ptr<uint8_t[]> bytes, uint64_t sizeBytes)
+      : bytes_(std::move(bytes)), sizeBytes_(sizeBytes) {}
+  std::shared_ptr<uint8_t[]> bytes_;
   uint64_t sizeBytes_;
   IoRequest* head_ = nullptr;
   IoRequest* tail_ = nullptr;

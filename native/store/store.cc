@@ -9,7 +9,7 @@
 namespace nabu::store {
 
 Store::Store(std::unique_ptr<Device> device, StoreOptions options)
-    : device_(std::move(device)), options_(std::move(options)) {}
+    : device_(std::move(device)), mapped_(device_->mapped()), options_(std::move(options)) {}
 
 std::variant<std::unique_ptr<Store>, OpenError> Store::open(std::unique_ptr<Device> device,
                                                             StoreOptions options) {

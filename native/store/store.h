@@ -83,6 +83,13 @@ struct ReadRequest {
   uint64_t askStamp = 0;
 };
 
+/** A verified range where the device keeps it. */
+struct View {
+  uint64_t offset = 0;  // on the device, in bytes
+  uint64_t lengthBytes = 0;
+  uint32_t id = 0;  // for endView
+};
+
 struct OwnerUpdate {
   WriterEpoch fence;
   uint64_t homeSetVersion = 0;
@@ -140,6 +147,11 @@ class Store {
   Status append(const uint8_t* meta, uint64_t metaRoom, const uint8_t* payload,
                 uint64_t payloadRoom, Done done);
   Status read(const ReadRequest& request, Done done);
+  /** As read does, at once and without copying the payload, on a device that is memory. The bytes
+   * stay as they are until endView; close waits for that. */
+  Status view(const ReadRequest& request, View& out);
+  /** False: there is no such view. */
+  bool endView(uint32_t id);
   /** Adds the shards of the key to `out`. Returns kOk (found), kAbsent or kUnknown. */
   Status lookup(const uint8_t* key, uint64_t askStamp, std::vector<ShardSummary>& out,
                 uint64_t& deletedStamp);
@@ -292,6 +304,9 @@ class Store {
   uint64_t durableUpTo() const { return inFlightBase_; }
 
   // store_read.cc
+  Status pick(const ReadRequest& request, const Fingerprint& print, const IndexEntry*& best,
+              uint64_t& length);
+  void endRead(uint32_t segment);
   static void readDone(IoRequest* io);
   void finishRead(ReadOp* op);
   void markCorrupt(const Fingerprint& print, uint64_t block);
@@ -350,6 +365,7 @@ class Store {
   bool live(uint32_t index, const FooterEntry& entry);
 
   std::unique_ptr<Device> device_;
+  std::shared_ptr<const uint8_t[]> mapped_;  // the device as memory, or null
   StoreOptions options_;
   Superblock super_{};
   Counters counters_;
@@ -386,6 +402,9 @@ class Store {
   std::vector<AppendWrite*> freeAppends_;
   std::vector<std::unique_ptr<ReadOp>> readPool_;
   std::vector<ReadOp*> freeReads_;
+  static constexpr uint32_t kNoView = UINT32_MAX;
+  std::vector<uint32_t> views_;  // the segment that each looks at, or kNoView
+  std::vector<uint32_t> freeViews_;
   std::unordered_map<ShardName, AppendWrite*, ShardNameHash> appending_;
   std::map<Id16, std::vector<AppendWrite*>> awaitingFence_;
   struct OwnerWaiter {

@@ -243,7 +243,7 @@ Co<Store::Compacted> Store::copyRecord(uint32_t index, FooterEntry entry) {
     const uint64_t at = (block + write.headerBlockCount) * kBlockBytes;
     const int error =
         co_await AwaitIo(*device_, IoKind::kRead, at, payload.bytes(), payload.sizeBytes());
-    const auto* crcs = reinterpret_cast<const uint32_t*>(&write.head() + 1);
+    const auto* crcs = checksumsOf(write.head());
     // Copied as bad as it is: its checksums go on telling, and the key stays UNKNOWN.
     damaged = error != 0 || ec::verifyBlocks(payload.bytes(), payload.sizeBytes(), crcs) >= 0;
     write.payload = payload.bytes();

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "ec/crc32c.h"
 #include "store/operations.h"
@@ -42,14 +43,29 @@ Status Store::lookup(const uint8_t* key, uint64_t askStamp, std::vector<ShardSum
   return Status::kAbsent;
 }
 
-Status Store::read(const ReadRequest& request, Done done) {
+namespace {
+
+/** What the reader is told beside the payload: the descriptor, as of this range, and its
+ * checksums. */
+void describeRange(const RecordHeader& head, uint64_t rangeOffset, uint64_t rangeLength,
+                   uint8_t* metaOut) {
+  ShardMeta meta = head.meta;
+  meta.rangeOffset = static_cast<uint32_t>(rangeOffset);
+  meta.crcCount = static_cast<uint32_t>(rangeLength / kBlockBytes);
+  std::memcpy(metaOut, &meta, sizeof meta);
+  std::memcpy(metaOut + sizeof meta, checksumsOf(head) + rangeOffset / kBlockBytes,
+              4ULL * meta.crcCount);
+}
+
+}  // namespace
+
+/** The newest shard that fits, and how much of it is asked for. Anything but kOk is the answer. */
+Status Store::pick(const ReadRequest& request, const Fingerprint& print, const IndexEntry*& best,
+                   uint64_t& length) {
   if (closing_) return Status::kClosed;
   if (request.rangeOffset % kBlockBytes != 0) return refuse("rangeOffset");
   if (request.rangeLength % kBlockBytes != 0) return refuse("rangeLength");
-  if (reinterpret_cast<uintptr_t>(request.payload) % kBlockBytes != 0)
-    return refuse("payloadOffset");
-  const Fingerprint print = fingerprint(request.key, super_.salt);
-  const IndexEntry* best = nullptr;
+  best = nullptr;
   bool corrupt = false;
   for (const IndexEntry* at = index_.first(print); at != nullptr;
        at = index_.next(const_cast<IndexEntry*>(at))) {
@@ -69,12 +85,22 @@ Status Store::read(const ReadRequest& request, Done done) {
   }
   const uint64_t shardLength = static_cast<uint64_t>(best->shardBlocks) * kBlockBytes;
   if (request.rangeOffset >= shardLength) return Status::kOutOfRange;
-  const uint64_t length =
-      request.rangeLength == 0 ? shardLength - request.rangeOffset : request.rangeLength;
+  length = request.rangeLength == 0 ? shardLength - request.rangeOffset : request.rangeLength;
   if (length > shardLength - request.rangeOffset) return Status::kOutOfRange;
-  if (length > request.payloadCapacity) return refuse("payloadCapacity");
   if (request.metaCapacity < sizeof(ShardMeta) + length / 1024) return refuse("metaOutOffset");
   if (inFlight_ >= options_.maxInFlight) return Status::kQueueFull;
+  return Status::kOk;
+}
+
+Status Store::read(const ReadRequest& request, Done done) {
+  if (reinterpret_cast<uintptr_t>(request.payload) % kBlockBytes != 0)
+    return refuse("payloadOffset");
+  const Fingerprint print = fingerprint(request.key, super_.salt);
+  const IndexEntry* best;
+  uint64_t length;
+  if (const Status status = pick(request, print, best, length); status != Status::kOk)
+    return status;
+  if (length > request.payloadCapacity) return refuse("payloadCapacity");
 
   if (freeReads_.empty()) {
     readPool_.push_back(std::make_unique<ReadOp>());
@@ -154,27 +180,78 @@ void Store::finishRead(ReadOp* op) {
            goodRecord(head, super_.salt);
     if (good) headers_.put(op->block, head);
   }
-  const auto* crcs = reinterpret_cast<const uint32_t*>(&head + 1) + op->rangeOffset / kBlockBytes;
-  good = good && ec::verifyBlocks(op->payload, op->rangeLength, crcs) < 0;
+  good = good && ec::verifyBlocks(op->payload, op->rangeLength,
+                                  checksumsOf(head) + op->rangeOffset / kBlockBytes) < 0;
   // Two keys with one fingerprint: as good as impossible, and then not the key that was asked for.
   const bool other = good && std::memcmp(head.meta.key, op->key.data(), 32) != 0;
-  if (good && !other) {
-    ShardMeta meta = head.meta;
-    meta.rangeOffset = static_cast<uint32_t>(op->rangeOffset);
-    meta.crcCount = static_cast<uint32_t>(op->rangeLength / kBlockBytes);
-    std::memcpy(op->metaOut, &meta, sizeof meta);
-    std::memcpy(op->metaOut + sizeof meta, crcs, 4ULL * meta.crcCount);
-  }
+  if (good && !other) describeRange(head, op->rangeOffset, op->rangeLength, op->metaOut);
   if (!good) {
     ++counters_.corruptReads;
     markCorrupt(op->print, op->block);
   }
-  Segment& segment = segments_[op->segment];
-  if (--segment.readers == 0 && segment.state == SegmentState::kFreed) freeWanted_ = true;
+  endRead(op->segment);
   const Done done = op->done;
   const uint64_t length = op->rangeLength;
   freeReads_.push_back(op);
   answer(done, !good ? Status::kCorrupt : other ? Status::kAbsent : Status::kOk, length);
+}
+
+Status Store::view(const ReadRequest& request, View& out) {
+  if (mapped_ == nullptr) return refuse("device");
+  const Fingerprint print = fingerprint(request.key, super_.salt);
+  const IndexEntry* best;
+  uint64_t length;
+  if (const Status status = pick(request, print, best, length); status != Status::kOk)
+    return status;
+  const uint64_t block = best->block();
+  const uint32_t segment = segments_.of(block);
+  const uint64_t generation = segments_[segment].generation;
+  const uint32_t headerBlocks = best->recordBlocks() - best->shardBlocks;
+  ++counters_.reads;
+  counters_.readBytes += length;
+  const uint64_t at = (block + headerBlocks) * kBlockBytes + request.rangeOffset;
+  const RecordHeader* head = headers_.find(block, generation);
+  bool good = true;
+  if (head == nullptr) {
+    head = reinterpret_cast<const RecordHeader*>(mapped_.get() + block * kBlockBytes);
+    const auto segmentBlock = static_cast<uint32_t>(block - segments_.start(segment));
+    good = plausibleRecord(*head, super_, segment, generation, segmentBlock) &&
+           head->headerBlocks <= headerBlocks && goodRecord(*head, super_.salt);
+    if (good) headers_.put(block, *head);
+  }
+  good = good && ec::verifyBlocks(mapped_.get() + at, length,
+                                  checksumsOf(*head) + request.rangeOffset / kBlockBytes) < 0;
+  if (!good) {
+    ++counters_.corruptReads;
+    markCorrupt(print, block);
+    return Status::kCorrupt;
+  }
+  if (std::memcmp(head->meta.key, request.key, 32) != 0) return Status::kAbsent;
+  describeRange(*head, request.rangeOffset, length, request.metaOut);
+  if (freeViews_.empty()) {
+    freeViews_.push_back(static_cast<uint32_t>(views_.size()));
+    views_.push_back(kNoView);
+  }
+  out = {at, length, freeViews_.back()};
+  freeViews_.pop_back();
+  views_[out.id] = segment;
+  ++segments_[segment].readers;
+  ++inFlight_;
+  return Status::kOk;
+}
+
+bool Store::endView(uint32_t id) {
+  if (id >= views_.size() || views_[id] == kNoView) return false;
+  endRead(std::exchange(views_[id], kNoView));
+  freeViews_.push_back(id);
+  if (--inFlight_ == 0) idle_.notify();
+  return true;
+}
+
+/** A segment that was given up may be used again when nobody reads it any more. */
+void Store::endRead(uint32_t index) {
+  Segment& segment = segments_[index];
+  if (--segment.readers == 0 && segment.state == SegmentState::kFreed) freeWanted_ = true;
 }
 
 void Store::markCorrupt(const Fingerprint& print, uint64_t block) {

@@ -102,7 +102,7 @@ Co<> Store::scanSegment(Replay& replay) {
     FooterEntry entry = footerEntryOf(head.meta, fingerprint(head.meta.key, super_.salt));
     entry.recordSequence = head.recordSequence;
     entry.block = block;
-    const auto* crcs = reinterpret_cast<const uint32_t*>(&head + 1);
+    const auto* crcs = checksumsOf(head);
     for (uint32_t i = 0; i < payload; ++i) {
       const uint32_t place = block + headerBlocks + i;
       if (!reader.has(place)) co_await reader.load(place);

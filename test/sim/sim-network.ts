@@ -249,7 +249,7 @@ class SimConnection implements Connection {
       const room = request.receive?.(answer.payload.length);
       if (room === undefined)
         throw NabuError.of('PROTOCOL_ERROR', { peer: this.to, reason: 'a payload nobody asked for' });
-      const bytes = new Uint8Array(slab.buffer, answer.payload.offset, answer.payload.length);
+      const bytes = new Uint8Array(answer.payload.memory ?? slab.buffer, answer.payload.offset, answer.payload.length);
       new Uint8Array(slab.buffer, room.offset, room.length).set(bytes);
       return { ...reply, payload: room };
     } finally {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { crc32c, encodeHeader, FrameHeader, HEADER_BYTES } from '../../protocol/index.ts';
-import type { PayloadRef } from '../transport.ts';
+import type { AnswerPayload, PayloadRef } from '../transport.ts';
 
 /** Told when the bytes of a frame have left for the kernel, or never will: nobody touches them any more. */
 export interface Sent {
@@ -65,12 +65,18 @@ export class FrameWriter {
     this.#slabBytes = Buffer.from(slab);
   }
 
-  view(ref: PayloadRef): Buffer {
+  view(ref: PayloadRef | AnswerPayload): Uint8Array {
+    if ('memory' in ref && ref.memory !== undefined) return new Uint8Array(ref.memory, ref.offset, ref.length);
     return this.#slabBytes.subarray(ref.offset, ref.offset + ref.length);
   }
 
   /** Sends what `header` describes; its lengths and checksum are filled in here. */
-  send(meta: Uint8Array | undefined, payload: PayloadRef | undefined, sent: Sent | undefined, urgent: boolean): void {
+  send(
+    meta: Uint8Array | undefined,
+    payload: PayloadRef | AnswerPayload | undefined,
+    sent: Sent | undefined,
+    urgent: boolean,
+  ): void {
     const metaLength = meta === undefined ? 0 : meta.length;
     const payloadLength = payload === undefined ? 0 : payload.length;
     const copiesPayload = payloadLength <= COPY_PAYLOAD_LIMIT;

@@ -1,6 +1,5 @@
 import type { HelloInfo } from '../../protocol/index.ts';
-import type { Slot } from '../../slab/index.ts';
-import type { IncomingRequest, PayloadRef } from '../transport.ts';
+import type { AnswerPayload, IncomingRequest, PayloadRef } from '../transport.ts';
 import type { Sent } from './frame-writer.ts';
 import type { WireDeadline } from './wire-deadline.ts';
 
@@ -18,7 +17,7 @@ export class ServerCall implements IncomingRequest, Sent {
   payload: Required<PayloadRef> | undefined;
   /** There was no memory for it: its bytes were thrown away and it is answered with an error. */
   refusal: Error | undefined;
-  #answerSlot: Slot | undefined;
+  #answerSlot: AnswerPayload['slot'] | undefined;
   readonly #over: (call: ServerCall) => void;
 
   constructor(
@@ -45,7 +44,7 @@ export class ServerCall implements IncomingRequest, Sent {
     payload?.slot.release();
   }
 
-  answersFrom(slot: Slot | undefined): void {
+  answersFrom(slot: AnswerPayload['slot'] | undefined): void {
     this.#answerSlot = slot;
   }
 

@@ -238,11 +238,15 @@ export class ServerConnection implements SocketOwner {
   }
 
   #handle(call: ServerCall): void {
-    let answered: Promise<Answer>;
+    let answered: Promise<Answer> | Answer;
     try {
       answered = this.#context.handler(call);
     } catch (err) {
       this.#failed(call, err);
+      return;
+    }
+    if (!(answered instanceof Promise)) {
+      this.#served(call, answered);
       return;
     }
     answered.then(

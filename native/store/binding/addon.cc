@@ -8,26 +8,29 @@
 namespace nabu::store::binding {
 
 Napi::Function StoreObject::define(Napi::Env env, std::set<StoreObject*>& alive) {
-  return DefineClass(
-      env, "Store",
-      {InstanceMethod<&StoreObject::append>("append"), InstanceMethod<&StoreObject::read>("read"),
-       InstanceMethod<&StoreObject::lookup>("lookup"),
-       InstanceMethod<&StoreObject::remove>("remove"),
-       InstanceMethod<&StoreObject::removeOwnerRange>("removeOwnerRange"),
-       InstanceMethod<&StoreObject::setOwner>("setOwner"),
-       InstanceMethod<&StoreObject::getOwner>("getOwner"),
-       InstanceMethod<&StoreObject::fenceOf>("fenceOf"),
-       InstanceMethod<&StoreObject::listOwners>("listOwners"),
-       InstanceMethod<&StoreObject::markDegraded>("markDegraded"),
-       InstanceMethod<&StoreObject::listDegraded>("listDegraded"),
-       InstanceMethod<&StoreObject::setFencesComplete>("setFencesComplete"),
-       InstanceMethod<&StoreObject::setCompleteSince>("setCompleteSince"),
-       InstanceMethod<&StoreObject::checkpoint>("checkpoint"),
-       InstanceMethod<&StoreObject::close>("close"),
-       InstanceMethod<&StoreObject::identity>("identity"),
-       InstanceMethod<&StoreObject::stats>("stats"),
-       InstanceMethod<&StoreObject::detail>("detail")},
-      &alive);
+  return DefineClass(env, "Store",
+                     {InstanceMethod<&StoreObject::append>("append"),
+                      InstanceMethod<&StoreObject::read>("read"),
+                      InstanceMethod<&StoreObject::view>("view"),
+                      InstanceMethod<&StoreObject::endView>("endView"),
+                      InstanceMethod<&StoreObject::memory>("memory"),
+                      InstanceMethod<&StoreObject::lookup>("lookup"),
+                      InstanceMethod<&StoreObject::remove>("remove"),
+                      InstanceMethod<&StoreObject::removeOwnerRange>("removeOwnerRange"),
+                      InstanceMethod<&StoreObject::setOwner>("setOwner"),
+                      InstanceMethod<&StoreObject::getOwner>("getOwner"),
+                      InstanceMethod<&StoreObject::fenceOf>("fenceOf"),
+                      InstanceMethod<&StoreObject::listOwners>("listOwners"),
+                      InstanceMethod<&StoreObject::markDegraded>("markDegraded"),
+                      InstanceMethod<&StoreObject::listDegraded>("listDegraded"),
+                      InstanceMethod<&StoreObject::setFencesComplete>("setFencesComplete"),
+                      InstanceMethod<&StoreObject::setCompleteSince>("setCompleteSince"),
+                      InstanceMethod<&StoreObject::checkpoint>("checkpoint"),
+                      InstanceMethod<&StoreObject::close>("close"),
+                      InstanceMethod<&StoreObject::identity>("identity"),
+                      InstanceMethod<&StoreObject::stats>("stats"),
+                      InstanceMethod<&StoreObject::detail>("detail")},
+                     &alive);
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

@@ -31,51 +31,125 @@ Napi::Value StoreObject::append(const Napi::CallbackInfo& info) {
   const Status status =
       store_->append(slabBytes_ + *meta, slabLength_ - *meta, slabBytes_ + *payload,
                      slabLength_ - *payload, done(static_cast<uint32_t>(*token)));
-  return started(env, status);
+  return startedAndPolled(env, status, static_cast<int32_t>(*token));
 }
 
-// read(token, key, stripeId | null, shardIndex, rangeOffset, rangeLength, payloadOffset,
-// payloadCapacity, metaOutOffset, askStamp)
+// key, stripeId | null, shardIndex, rangeOffset, rangeLength, askStamp
+bool StoreObject::takeSelection(const Napi::CallbackInfo& info, size_t first,
+                                ReadRequest& request) {
+  const Napi::Env env = info.Env();
+  const auto key = takeBytes(env, info[first], "key", 32);
+  if (!key) return false;
+  request.key = key->at;
+  if (!info[first + 1].IsNull()) {
+    const auto stripe = takeBytes(env, info[first + 1], "stripeId", 16);
+    if (!stripe) return false;
+    request.stripeId = stripe->at;
+  }
+  uint64_t numbers[3];
+  constexpr const char* kNames[3] = {"shardIndex", "rangeOffset", "rangeLength"};
+  for (size_t i = 0; i < 3; ++i) {
+    const auto number = takeNumber(env, info[first + 2 + i], kNames[i]);
+    if (!number) return false;
+    numbers[i] = *number;
+  }
+  const auto ask = takeU64(env, info[first + 5], "askStamp");
+  if (!ask) return false;
+  if (numbers[0] > 255) {
+    throwBadArgument(env, "shardIndex", "must be 0 to 255");
+    return false;
+  }
+  request.shardIndex = static_cast<uint8_t>(numbers[0]);
+  request.rangeOffset = numbers[1];
+  request.rangeLength = numbers[2];
+  request.askStamp = *ask;
+  return true;
+}
+
+// read(token, ...selection, payloadOffset, payloadCapacity, metaOutOffset)
 Napi::Value StoreObject::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!usable(env)) return env.Undefined();
   const auto token = takeNumber(env, info[0], "token");
   if (!token) return env.Undefined();
-  const auto key = takeBytes(env, info[1], "key", 32);
-  if (!key) return env.Undefined();
   ReadRequest request;
-  request.key = key->at;
-  if (!info[2].IsNull()) {
-    const auto stripe = takeBytes(env, info[2], "stripeId", 16);
-    if (!stripe) return env.Undefined();
-    request.stripeId = stripe->at;
-  }
-  uint64_t numbers[6];
-  constexpr const char* kNames[6] = {"shardIndex",    "rangeOffset",     "rangeLength",
-                                     "payloadOffset", "payloadCapacity", "metaOutOffset"};
-  for (size_t i = 0; i < 6; ++i) {
-    const auto number = takeNumber(env, info[3 + i], kNames[i]);
-    if (!number) return env.Undefined();
-    numbers[i] = *number;
-  }
-  const auto ask = takeU64(env, info[9], "askStamp");
-  if (!ask) return env.Undefined();
-  const uint64_t payload = numbers[3], capacity = numbers[4], metaOut = numbers[5];
-  if (numbers[0] > 255 || payload > slabLength_ || capacity > slabLength_ - payload ||
-      metaOut > slabLength_ || slab_.Value().IsDetached()) {
+  if (!takeSelection(info, 1, request)) return env.Undefined();
+  const auto payload = takeNumber(env, info[7], "payloadOffset");
+  if (!payload) return env.Undefined();
+  const auto capacity = takeNumber(env, info[8], "payloadCapacity");
+  if (!capacity) return env.Undefined();
+  const auto metaOut = takeNumber(env, info[9], "metaOutOffset");
+  if (!metaOut) return env.Undefined();
+  if (*payload > slabLength_ || *capacity > slabLength_ - *payload || *metaOut > slabLength_ ||
+      slab_.Value().IsDetached()) {
     throwBadArgument(env, "payloadOffset",
                      "payloadCapacity and metaOutOffset must lie in the slab");
     return env.Undefined();
   }
-  request.shardIndex = static_cast<uint8_t>(numbers[0]);
-  request.rangeOffset = numbers[1];
-  request.rangeLength = numbers[2];
-  request.payload = slabBytes_ + payload;
-  request.payloadCapacity = capacity;
-  request.metaOut = slabBytes_ + metaOut;
-  request.metaCapacity = slabLength_ - metaOut;
-  request.askStamp = *ask;
+  request.payload = slabBytes_ + *payload;
+  request.payloadCapacity = *capacity;
+  request.metaOut = slabBytes_ + *metaOut;
+  request.metaCapacity = slabLength_ - *metaOut;
   return started(env, store_->read(request, done(static_cast<uint32_t>(*token))));
+}
+
+// view(...selection, meta: Uint8Array, out: Float64Array [offset on the device, lengthBytes, view
+// id]) -> status
+Napi::Value StoreObject::view(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  ReadRequest request;
+  if (!takeSelection(info, 0, request)) return env.Undefined();
+  const auto meta = takeBytes(env, info[6], "meta");
+  if (!meta) return env.Undefined();
+  request.metaOut = const_cast<uint8_t*>(meta->at);
+  request.metaCapacity = meta->length;
+  if (!info[7].IsTypedArray() ||
+      info[7].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array ||
+      info[7].As<Napi::TypedArray>().ElementLength() < 3) {
+    throwBadArgument(env, "out", "must be a Float64Array of 3");
+    return env.Undefined();
+  }
+  View found;
+  const Status status = store_->view(request, found);
+  if (status == Status::kOk) {
+    double* out = info[7].As<Napi::Float64Array>().Data();
+    out[0] = static_cast<double>(found.offset);
+    out[1] = static_cast<double>(found.lengthBytes);
+    out[2] = found.id;
+  }
+  return Napi::Number::New(env, static_cast<int>(status));
+}
+
+// endView(id)
+Napi::Value StoreObject::endView(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!store_) return env.Undefined();  // it ended without waiting for its views: as a crash
+  const auto id = takeNumber(env, info[0], "id");
+  if (!id) return env.Undefined();
+  if (*id > UINT32_MAX || !store_->endView(static_cast<uint32_t>(*id))) {
+    throwBadArgument(env, "id", "names no view");
+    return env.Undefined();
+  }
+  if (!delivering_) driver_->update(pending_ > 0 || !results_.empty());
+  return env.Undefined();
+}
+
+// memory() -> ArrayBuffer of the whole device, or null when it is none. Only to be read. Keeps the
+// memory for as long as it lives itself.
+Napi::Value StoreObject::memory(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  auto bytes = store_->device().mapped();
+  if (bytes == nullptr) return env.Null();
+  using Held = std::shared_ptr<const uint8_t[]>;
+  auto held = std::make_unique<Held>(bytes);
+  const auto buffer = Napi::ArrayBuffer::New(
+      env, const_cast<uint8_t*>(bytes.get()), store_->device().sizeBytes(),
+      [](Napi::Env, void*, Held* owned) { std::unique_ptr<Held>{owned}; }, held.get());
+  if (env.IsExceptionPending()) return env.Undefined();
+  held.release();  // the finalizer owns it now
+  return buffer;
 }
 
 // lookup(keys: Uint8Array(32 * n), askStamp, out: Uint8Array) -> bytes written, or -(bytes needed)

@@ -257,4 +257,22 @@ Napi::Value StoreObject::started(Napi::Env env, Status status) {
   return Napi::Number::New(env, static_cast<int>(status));
 }
 
+/**
+ * A device that is memory has done its part already: then the turn of the loop that a result
+ * otherwise takes is saved, and the status is the operation's own.
+ */
+Napi::Value StoreObject::startedAndPolled(Napi::Env env, Status status, int32_t token) {
+  if (status != Status::kPending || delivering_ || !store_->device().ready()) {
+    return started(env, status);
+  }
+  ++pending_;
+  store_->poll();
+  if (!results_.empty() && results_.back().token == token) {
+    status = static_cast<Status>(results_.back().status);
+    results_.pop_back();
+  }
+  driver_->update(pending_ > 0 || !results_.empty());
+  return Napi::Number::New(env, static_cast<int>(status));
+}
+
 }  // namespace nabu::store::binding

@@ -32,6 +32,9 @@ class StoreObject : public Napi::ObjectWrap<StoreObject>, public LoopDriver::Sin
   // arguments, offsets and statuses: engine/store/native.ts
   Napi::Value append(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value view(const Napi::CallbackInfo& info);
+  Napi::Value endView(const Napi::CallbackInfo& info);
+  Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value lookup(const Napi::CallbackInfo& info);
   Napi::Value remove(const Napi::CallbackInfo& info);
   Napi::Value removeOwnerRange(const Napi::CallbackInfo& info);
@@ -59,6 +62,9 @@ class StoreObject : public Napi::ObjectWrap<StoreObject>, public LoopDriver::Sin
   static void ended(void* self, uint64_t token, Status status, uint64_t value);
   /** Accounts for a pending operation and wakes the loop. */
   Napi::Value started(Napi::Env env, Status status);
+  Napi::Value startedAndPolled(Napi::Env env, Status status, int32_t token);
+  /** What read and view are asked for; false with an error pending. */
+  bool takeSelection(const Napi::CallbackInfo& info, size_t first, ReadRequest& request);
   bool openDevice(Napi::Env env, const Napi::Object& options, std::unique_ptr<Device>& device);
   Napi::Object ownerObject(Napi::Env env, const OwnerState& state);
 

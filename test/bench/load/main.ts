@@ -47,8 +47,7 @@ function keyOf(series: string, index: number): BlobKey {
   return blobKey(createHash('sha256').update(`${series}/${index}`).digest());
 }
 
-async function one(request: LoadRequest, lane: number, index: number, deadline: Deadline): Promise<void> {
-  const key = keyOf(request.series, index);
+async function one(request: LoadRequest, key: BlobKey, lane: number, index: number, deadline: Deadline): Promise<void> {
   const stripe = stripes[lane];
   if (stripe === undefined) throw new Error(`lane ${lane} has no stripe`);
   if (request.op === 'put') {
@@ -67,14 +66,18 @@ async function one(request: LoadRequest, lane: number, index: number, deadline: 
 async function run(request: LoadRequest): Promise<LoadResult> {
   using deadline = new Deadline({ clock, operation: 'load', timeoutMs: TIMEOUT_MS });
   await fill(request.blobBytes ?? blobBytes);
+  const keys = Array.from({ length: request.keys ?? request.count }, (_, index) => keyOf(request.series, index));
   const us: number[] = [];
   let next = 0;
   const cpu = process.cpuUsage();
   const start = performance.now();
   const lane = async (at: number): Promise<void> => {
     for (let index = next++; index < request.count; index = next++) {
+      const which = index % keys.length;
+      const key = keys[which];
+      if (key === undefined) throw new Error('no keys');
       const from = performance.now();
-      await one(request, at, index % (request.keys ?? request.count), deadline);
+      await one(request, key, at, which, deadline);
       us.push((performance.now() - from) * 1000);
     }
   };

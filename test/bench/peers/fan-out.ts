@@ -13,6 +13,8 @@ export type FanOutOptions = {
   readonly op: 'read' | 'write';
   readonly pieces: number;
   readonly pieceBytes: number;
+  /** How many pieces each server takes in turn: as much memory as a node's blobs come from. */
+  readonly keeps: number;
   /** CRC32C of each 4 KiB made by the sender and verified by the taker. */
   readonly checks: boolean;
 };
@@ -27,12 +29,12 @@ export class FanOut {
     this.#servers = servers;
   }
 
-  static async start({ scope }: Bench, { op, pieces, pieceBytes, checks }: FanOutOptions): Promise<FanOut> {
+  static async start({ scope }: Bench, { op, pieces, pieceBytes, keeps, checks }: FanOutOptions): Promise<FanOut> {
     const program = nativeProgram('bench/bench_fan_out');
     const servers: Child[] = [];
     const ports: string[] = [];
     for (let i = 0; i < pieces; i++) {
-      const server = await Child.start(scope, [program, 'serve', String(pieceBytes)]);
+      const server = await Child.start(scope, [program, 'serve', String(pieceBytes), String(keeps)]);
       servers.push(server);
       ports.push(await server.line());
     }

@@ -36,7 +36,8 @@ export const provider: Provider = {
       if (!bench.wants(name)) continue;
       const pieces = op === 'put' ? K + M : K;
       const peerOp = op === 'put' ? 'write' : 'read';
-      const socket = await FanOut.start(bench, { op: peerOp, pieces, pieceBytes: BLOB_BYTES / K, checks: false });
+      const pieceBytes = BLOB_BYTES / K;
+      const socket = await FanOut.start(bench, { op: peerOp, pieces, pieceBytes, keeps: BLOBS, checks: false });
       await (op === 'put' ? put() : get());
       await socket.run(BLOBS);
       const ours: number[] = [];

@@ -26,7 +26,7 @@ export const provider: Provider = {
       const name = `path.${op}.1MiB`;
       if (!bench.wants(name)) continue;
       const pieces = op === 'write' ? K + M : K;
-      const peer = await FanOut.start(bench, { op, pieces, pieceBytes, checks: true });
+      const peer = await FanOut.start(bench, { op, pieces, pieceBytes, keeps: KEYS, checks: true });
       if (op === 'read') {
         await load.run({ op: 'put', series: 'read', count: KEYS, inFlight: 1 });
         await load.run({ op: 'get', series: 'read', keys: KEYS, count: WARM_READS, inFlight: 1 });
@@ -49,7 +49,7 @@ export const provider: Provider = {
         median(theirs),
         `${K}+${M}, one blob of 1 MiB at a time, six stor-node processes on memory devices, client in its own process, ` +
           `median of ${ROUNDS} interleaved rounds of ${BLOBS}; peer: ${pieces} pieces of ${pieceBytes >> 10} KiB ` +
-          'to as many bare C++ processes over loopback TCP, CRC32C of each 4 KiB made and verified',
+          `to as many bare C++ processes over loopback TCP, each with ${KEYS} of them in turn, CRC32C of each 4 KiB made and verified`,
       );
     }
   },

@@ -41,7 +41,7 @@ export const provider: Provider = {
       ...[join(import.meta.dirname, '../load/append.ts'), await scope.folder(), String(COPIES)],
     ]);
     await appends.line();
-    const socket = await FanOut.start(bench, { op: 'write', pieces: 1, pieceBytes: 4096, checks: true });
+    const socket = await FanOut.start(bench, { op: 'write', pieces: 1, pieceBytes: 4096, keeps: 1, checks: true });
     const ours = async (writes = WRITES): Promise<number> => {
       const job = { device, rw: 'randwrite', blockBytes: 4096, depth: 1, spanBytes: VOLUME_BYTES } as const;
       return (await fio(scope, { ...job, totalBytes: writes * 4096, fsyncEach: true })).writeAndFlushP50Us;

@@ -217,7 +217,9 @@ describe('a storage node', () => {
 
   it('works on a bounded number of requests at once', async () => {
     await restart({ limits: { maxRunning: 1, maxWaiting: 2 } });
-    const results = await Promise.allSettled(Array.from({ length: 20 }, (_, i) => put(60 + i, 100)));
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) => node.client.delete([keyOf(60 + i)], 1n, node.options)),
+    );
     const refused = results.filter((result) => result.status === 'rejected');
     assert(refused.length > 0);
     assert(refused.every(({ reason }) => code('QUEUE_FULL')(reason)));
