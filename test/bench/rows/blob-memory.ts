@@ -9,7 +9,7 @@ const IN_FLIGHT = 16;
 const WARM_BLOBS = 150;
 const BLOBS = 100;
 const ROUNDS = 5;
-const DEVICE_BYTES = 2 ** 30;
+const DEVICE_BYTES = 1.5 * 2 ** 30;
 const GB_PER_RUN = (BLOBS * BLOB_BYTES) / 1e9;
 
 type Parts = { readonly encode: number; readonly crcStripe: number; readonly crcBlob: number };
