@@ -14,7 +14,7 @@ import {
 } from '../blob/index.ts';
 import { type ErasureCoder, ErasureCoders } from '../ec/index.ts';
 import type { MapSource } from '../placement/index.ts';
-import type { Slab } from '../slab/index.ts';
+import type { Slab, Slot } from '../slab/index.ts';
 import type { CallDeadline, Transport } from '../transport/index.ts';
 import { BlobDeleter } from './blob-deleter.ts';
 import { BlobReader } from './blob-reader.ts';
@@ -143,18 +143,19 @@ export class BlobClient implements BlobStore {
     return this.#health;
   }
 
-  async allocStripe(policy: Policy, blobLength: number, deadline: CallDeadline): Promise<StripeBuffer> {
+  tryAllocStripe(policy: Policy, blobLength: number): StripeBuffer | undefined {
     checkBlobLength(blobLength);
-    const shardLength = shardLengthOf(policy, blobLength);
-    const slot = await this.#options.slab.allocWait(bufferedShards(policy) * shardLength, deadline);
-    return {
-      slot,
-      policy,
-      blobLength,
-      shardLength,
-      bytes: slot.bytes.subarray(0, blobLength),
-      release: () => slot.release(),
-    };
+    const { slab } = this.#options;
+    if (slab.waiting > 0) return undefined;
+    const slot = slab.tryAlloc(stripeBytes(policy, blobLength));
+    return slot === undefined ? undefined : stripeIn(slot, policy, blobLength);
+  }
+
+  async allocStripe(policy: Policy, blobLength: number, deadline: CallDeadline): Promise<StripeBuffer> {
+    const now = this.tryAllocStripe(policy, blobLength);
+    if (now !== undefined) return now;
+    const slot = await this.#options.slab.allocWait(stripeBytes(policy, blobLength), deadline);
+    return stripeIn(slot, policy, blobLength);
   }
 
   async put(request: PutRequest): Promise<PutResult> {
@@ -268,6 +269,21 @@ export class BlobClient implements BlobStore {
     const answers = await this.#health.call(node).lookup([key], 0n, { deadline });
     this.stamps.merge(answers[0]?.deletedStamp ?? 0n);
   }
+}
+
+function stripeBytes(policy: Policy, blobLength: number): number {
+  return bufferedShards(policy) * shardLengthOf(policy, blobLength);
+}
+
+function stripeIn(slot: Slot, policy: Policy, blobLength: number): StripeBuffer {
+  return {
+    slot,
+    policy,
+    blobLength,
+    shardLength: shardLengthOf(policy, blobLength),
+    bytes: slot.bytes.subarray(0, blobLength),
+    release: () => slot.release(),
+  };
 }
 
 function coveredError(key: BlobKey): NabuError {

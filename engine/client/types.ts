@@ -160,6 +160,8 @@ export type StatRequest = Spread & {
 /** The client library's face. Implemented by BlobClient; the simulator and tests may wrap it. */
 export interface BlobStore {
   /** Waits for slab space; throws TIMEOUT or RESOURCE_EXHAUSTED. */
+  /** Now, or undefined when there is no room or others wait for it. */
+  tryAllocStripe(policy: Policy, blobLength: number): StripeBuffer | undefined;
   allocStripe(policy: Policy, blobLength: number, deadline: Deadline): Promise<StripeBuffer>;
   /** Copies the bytes into a stripe, then as putStripe. */
   put(request: PutRequest): Promise<PutResult>;

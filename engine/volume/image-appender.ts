@@ -1,5 +1,6 @@
 import { Deadline, Semaphore } from '../../common/concurrency/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
+import { logPolicy } from '../blob/index.ts';
 import type { BlobStore } from '../client/index.ts';
 import type { VolumeSpec } from './home-nodes.ts';
 import type { ImagePosition } from './native.ts';
@@ -50,11 +51,13 @@ export class ImageAppender {
     compaction: boolean,
     build: BuildImage<T>,
   ): Promise<AppendedImage<T> | undefined> {
-    const { log, stop } = this.#options;
-    const release = await this.#slots.acquire(1, stop);
+    const { blobs, log, spec, stop } = this.#options;
+    const now = stop.aborted ? undefined : this.#slots.tryAcquire();
+    const release = now ?? (await this.#slots.acquire(1, stop));
     let appended = false;
     try {
-      const stripe = await this.#alloc(atMostBytes);
+      const policy = logPolicy(spec.policy, atMostBytes);
+      const stripe = blobs.tryAllocStripe(policy, atMostBytes) ?? (await this.#alloc(atMostBytes));
       const sequence = log.writer.nextSequence;
       let built: T | null = null;
       try {

@@ -98,8 +98,8 @@ export type Victim = { readonly sequence: bigint; readonly liveBlocks: number; r
 
 export type VolumeEvent =
   /**
-   * first: unsealed data exists now and did not before: arm the seal timer. flush: somebody waits for durability: seal now.
-   * bytes: sealBytes are pending: seal now. space: writes wait for ring space: seal now. Repeated only after a seal() call.
+   * first: the first write, and the first after each watchWrites(): arm the seal timer. flush: somebody waits for durability: seal
+   * now. bytes: sealBytes are pending: seal now. space: writes wait for ring space: seal now. Repeated only after a seal() call.
    */
   | {
       readonly type: 'seal-wanted';
@@ -200,6 +200,11 @@ export interface NativeVolume {
 
   /** Begins to answer requests: asks the kernel to send unanswered ones again, then serves. direct: opens the direct calls. */
   start(): void;
+
+  /** Bytes that no image has. */
+  unsealedBytes(): number;
+  /** The next write is announced with 'first', once. Returns the unsealed bytes there are already: those may not be announced. */
+  watchWrites(): number;
 
   /**
    * Builds the next image from unsealed writes into slab[slabOffset, +maxBytes); null when there are none. The ring keeps

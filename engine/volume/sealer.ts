@@ -4,10 +4,10 @@ import type { ImageAppender } from './image-appender.ts';
 import { MAX_IMAGE_BYTES, type NativeVolume, VOLUME_BLOCK, type VolumeEvent } from './native.ts';
 
 export type SealerOptions = {
-  readonly native: NativeVolume;
-  readonly appender: ImageAppender;
+  readonly native: Pick<NativeVolume, 'seal' | 'commit' | 'unsealedBytes' | 'watchWrites'>;
+  readonly appender: Pick<ImageAppender, 'append'>;
   readonly clock: Clock;
-  /** How long unsealed data may wait for company when nobody waits for it. */
+  /** How long unsealed data waits for company when nobody waits for it; twice that when others are sealed meanwhile. */
   readonly sealDelayMs: number;
   readonly onFailure: (err: unknown) => void;
 };
@@ -18,7 +18,10 @@ const SMALL_PENDING_BYTES = SMALL_LOG_BYTES - 16 * VOLUME_BLOCK;
 /** Turns unsealed writes into log blobs: at once for a flush, a full image or a full ring, else after a short while. */
 export class Sealer {
   readonly #options: SealerOptions;
+  /** Runs while there are writes: one event for each of them would cost more than they do. */
   #timer: Timer | undefined;
+  /** Since the timer last ran: then what is unsealed now is younger than the delay. */
+  #sealedForOthers = false;
   #wanted = false;
   #running: Promise<void> | undefined;
   #sealedBytes = 0;
@@ -40,8 +43,12 @@ export class Sealer {
   }
 
   onSealWanted(event: Extract<VolumeEvent, { type: 'seal-wanted' }>): void {
-    if (event.reason === 'first') this.#arm();
-    else this.#now();
+    if (event.reason === 'first') {
+      this.#arm();
+      return;
+    }
+    this.#sealedForOthers = true;
+    this.#now();
   }
 
   /** Seals all there is; resolves when it is on its way, in order. */
@@ -58,12 +65,21 @@ export class Sealer {
 
   #arm(): void {
     if (this.#timer !== undefined || this.#closed) return;
-    this.#timer = this.#options.clock.setTimer(() => this.#now(), this.#options.sealDelayMs, { background: true });
+    this.#timer = this.#options.clock.setTimer(() => this.#tick(), this.#options.sealDelayMs, { background: true });
+  }
+
+  /** Seals what has waited for one delay, at most two. Ends when nothing was written: the next write says so. */
+  #tick(): void {
+    const { native } = this.#options;
+    this.#timer = undefined;
+    const young = this.#sealedForOthers;
+    this.#sealedForOthers = false;
+    if (!young && native.unsealedBytes() === 0 && native.watchWrites() === 0) return;
+    this.#arm();
+    if (!young) this.#now();
   }
 
   #now(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
     this.#wanted = true;
     if (this.#running !== undefined || this.#closed) return;
     this.#running = this.#sealAll()
@@ -84,7 +100,7 @@ export class Sealer {
   /** True when there is more. */
   async #sealOne(): Promise<boolean> {
     const { native, appender, onFailure } = this.#options;
-    const small = native.stats().unsealedBytes <= SMALL_PENDING_BYTES;
+    const small = native.unsealedBytes() <= SMALL_PENDING_BYTES;
     const maxBytes = small ? SMALL_LOG_BYTES - VOLUME_BLOCK : MAX_IMAGE_BYTES;
     const image = await appender.append(maxBytes, false, (offset, most, position) =>
       native.seal(offset, most, position),

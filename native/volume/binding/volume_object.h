@@ -49,6 +49,8 @@ class VolumeObject : public Napi::ObjectWrap<VolumeObject> {
   Napi::Value setIoTimeout(Info info);
   Napi::Value fail(Info info);
   Napi::Value stats(Info info);
+  Napi::Value unsealedBytes(Info info);
+  Napi::Value watchWrites(Info info);
   Napi::Value close(Info info);
   Napi::Value directRead(Info info);
   Napi::Value directWrite(Info info);

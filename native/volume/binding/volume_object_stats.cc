@@ -4,6 +4,18 @@
 
 namespace nabu::volume::binding {
 
+Napi::Value VolumeObject::unsealedBytes(Info info) {
+  const Napi::Env env = info.Env();
+  if (!open(env, "unsealedBytes")) return env.Undefined();
+  return Napi::Number::New(env, static_cast<double>(volume_->unsealedBytes()));
+}
+
+Napi::Value VolumeObject::watchWrites(Info info) {
+  const Napi::Env env = info.Env();
+  if (!open(env, "watchWrites")) return env.Undefined();
+  return Napi::Number::New(env, static_cast<double>(volume_->watchWrites()));
+}
+
 Napi::Value VolumeObject::stats(Info info) {
   const Napi::Env env = info.Env();
   if (!open(env, "stats")) return env.Undefined();

@@ -147,6 +147,12 @@ class Volume {
   Result<Reapplied> reapplyRing();
 
   // Serving.
+  std::uint64_t unsealedBytes() const { return unsealedBytes_.load(); }
+  /** The next write is announced with kFirst, once. What is unsealed now may not be any more. */
+  std::uint64_t watchWrites() {
+    firstAsked_.store(false);
+    return unsealedBytes_.load();
+  }
   Result<std::optional<Sealed>> seal(std::span<std::byte> image, const Position& position);
   Status commit(std::uint64_t sequence);
   Status fetched(std::uint64_t id, const std::byte* bytes, std::size_t room, FetchOutcome outcome);

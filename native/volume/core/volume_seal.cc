@@ -31,7 +31,6 @@ Result<std::optional<Sealed>> Volume::seal(std::span<std::byte> room, const Posi
       static_cast<std::uint32_t>(std::min(room.size(), kMaxImageBytes) / kBlockBytes);
   // From here on new events are due: what is published later may not get into this image.
   sealAsked_.store(false);
-  firstAsked_.store(false);
 
   Image image;
   image.sequence = position.sequence;

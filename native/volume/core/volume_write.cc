@@ -33,7 +33,7 @@ int Volume::record(const Request& request) {
   }
   // Last: a record that is published may be sealed, applied and taken off the overlay at any
   // moment.
-  unsealedBytes_.fetch_add(write ? bytes : kBlockBytes, std::memory_order_relaxed);
+  unsealedBytes_.fetch_add(write ? bytes : kBlockBytes);  // in order with sealIfWanted's look
   ring_->publish(*place);
   if (write) {
     counters_.writes.fetch_add(1, std::memory_order_relaxed);
@@ -45,7 +45,8 @@ int Volume::record(const Request& request) {
   return 0;
 }
 
-// Tells the owner once per seal() what there is to do.
+// Tells the owner what there is to do: once per seal(), and of a first write once per
+// watchWrites().
 void Volume::sealIfWanted(bool flush) {
   const std::uint64_t pending = unsealedBytes_.load();
   const bool wantNow = flush || flushWaits_.load() || pending >= options_.sealBytes;
@@ -53,7 +54,7 @@ void Volume::sealIfWanted(bool flush) {
     if (sealAsked_.exchange(true)) return;
     events_.sealWanted(flush || flushWaits_.load() ? SealReason::kFlush : SealReason::kBytes,
                        pending);
-  } else if (!firstAsked_.load(std::memory_order_relaxed) && !firstAsked_.exchange(true)) {
+  } else if (!firstAsked_.load() && !firstAsked_.exchange(true)) {
     events_.sealWanted(SealReason::kFirst, pending);
   }
 }

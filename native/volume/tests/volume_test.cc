@@ -72,6 +72,24 @@ TEST_CASE("with a limit, what waits longer gets EIO; without one it waits") {
   CHECK(rig.volume->tryFlush() == 0);
 }
 
+TEST_CASE("of writes that nobody waits for, the first is told, and the first after each watch") {
+  Rig rig(64 << 20, 1);
+  REQUIRE(rig.open());
+  rig.write(0, 1, 1);
+  rig.write(1, 1, 2);
+  CHECK(rig.sealsWanted == 1);
+  CHECK(rig.volume->unsealedBytes() == 2 * kBlockBytes);
+  rig.sealAll();
+  rig.write(2, 1, 3);
+  CHECK(rig.sealsWanted == 1);
+  CHECK(rig.volume->watchWrites() == kBlockBytes);  // it may never be told
+  rig.sealAll();
+  CHECK(rig.volume->watchWrites() == 0);
+  rig.write(3, 1, 4);
+  rig.write(4, 1, 5);
+  CHECK(rig.sealsWanted == 2);
+}
+
 TEST_CASE("a write that finds the ring full waits, in order, until there is room") {
   Rig rig(64 << 20, 1);
   REQUIRE(rig.open());

@@ -91,6 +91,7 @@ function handle(events: VolumeEvent[]): void {
       setTimeout(() => {
         armed = false;
         seal();
+        if (volume.watchWrites() > 0) handle([{ type: 'seal-wanted', reason: 'first', pendingBytes: 0 }]);
       }, SEAL_DELAY_MS);
     } else if (event.type === 'frontend-closed') process.exit(0);
   }
