@@ -15,6 +15,6 @@ export async function fuseMemory(bench: Bench, sizeBytes: number, hop: boolean):
   await mkdir(folder);
   const command = [nativeProgram('volume/fuse-memory'), folder, String(sizeBytes), String(THREADS)] as const;
   if (!hop) return await (await Child.start(bench.scope, [...command])).line();
-  const server = await Child.start(bench.scope, [nativeProgram('bench/bench_fan_out'), 'serve', '4096']);
+  const server = await Child.start(bench.scope, [nativeProgram('bench/bench_fan_out'), 'serve', '4096', '1']);
   return await (await Child.start(bench.scope, [...command, await server.line()])).line();
 }
