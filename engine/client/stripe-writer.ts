@@ -2,6 +2,7 @@ import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import { type BlobKey, blobKeyHex, type NodeId, type Policy, type Stamp, shardCount } from '../blob/index.ts';
+import { withShard } from '../protocol/index.ts';
 import type { AppendResult } from '../store/index.ts';
 import type { CallDeadline } from '../transport/index.ts';
 import { CancellableDeadline } from './cancellable-deadline.ts';
@@ -60,6 +61,8 @@ export class StripeWriter {
   /** Ends the transfers with the put. */
   readonly #transfers: CancellableDeadline;
   #place: Place;
+  /** The last descriptor that was made from scratch. */
+  #like: { readonly descriptor: Buffer; readonly missingMask: number; readonly mapEpoch: number } | undefined;
   #inFlight = 0;
   #fatal: unknown;
 
@@ -88,6 +91,7 @@ export class StripeWriter {
     try {
       for (;;) {
         if (this.#fatal !== undefined) throw this.#fatal;
+        if (this.#inFlight === 0 && this.#durable.every((result) => result !== undefined)) return this.#result();
         const plan = this.#plan();
         if (plan.complete) this.#send(plan.assign);
         if (this.#inFlight > 0) {
@@ -139,16 +143,10 @@ export class StripeWriter {
 
   /** False: the shard needs another node, or the put cannot succeed. Never rejects. */
   async #transfer(shard: number, node: NodeId): Promise<boolean> {
-    const { blob, key, stamp, options } = this.#job;
+    const { blob, options } = this.#job;
     const missingMask = missingMaskOf(this.#place.owners, this.#placed, this.#shards);
     try {
-      const meta = shardDescriptor(blob, shard, {
-        key,
-        stamp,
-        missingMask,
-        mapEpoch: this.#place.epoch,
-        log: options.log,
-      });
+      const meta = this.#descriptor(shard, missingMask);
       const client = this.#ports.health.peer(node).live ?? (await this.#connect(node, options.deadline));
       const result = await client.putShard(
         { meta, payload: blob.payloadOf(shard) },
@@ -164,6 +162,18 @@ export class StripeWriter {
       else this.#refused(node, err);
       return false;
     }
+  }
+
+  #descriptor(shard: number, missingMask: number): Buffer {
+    const { blob, key, stamp, options } = this.#job;
+    const { epoch: mapEpoch } = this.#place;
+    const like = this.#like;
+    if (like?.missingMask === missingMask && like.mapEpoch === mapEpoch) {
+      return withShard(like.descriptor, shard, blob.crcsOf(shard));
+    }
+    const descriptor = shardDescriptor(blob, shard, { key, stamp, missingMask, mapEpoch, log: options.log });
+    this.#like = { descriptor, missingMask, mapEpoch };
+    return descriptor;
   }
 
   #connect(node: NodeId, deadline: CallDeadline): ReturnType<NodeHealth['clientOf']> {

@@ -29,6 +29,7 @@ export {
   type ShardKind,
   type ShardMeta,
   shardMetaLength,
+  withShard,
 } from './shard-meta.ts';
 export * from './shard-ops.ts';
 export { decodeError, encodeError, STATUS_ERROR, STATUS_OK } from './wire-error.ts';

@@ -61,6 +61,8 @@ export function shardMetaLength(payloadBytes: number): number {
   return SHARD_META_BYTES + 4 * (payloadBytes / BLOCK_BYTES);
 }
 
+const SHARD_INDEX_AT = 114;
+
 /** 160 + 4 * crcs.length bytes. Throws INVALID_ARGUMENT for fields of a wrong length. */
 export function encodeShardMeta(meta: ShardMeta, crcs: Uint32Array): Buffer {
   const out = new ByteWriter(SHARD_META_BYTES + 4 * crcs.length)
@@ -86,9 +88,22 @@ export function encodeShardMeta(meta: ShardMeta, crcs: Uint32Array): Buffer {
     .u32(meta.missingMask)
     .u32(meta.rangeOffset)
     .zeros(16);
-  // Every machine this runs on is little endian: the checksums are bytes as they lie.
-  const list = new Uint8Array(crcs.buffer, crcs.byteOffset, crcs.byteLength);
+  const list = bytesOf(crcs);
   return out.bytes(list, list.length, 'crcs').done();
+}
+
+/** The descriptor of another shard of the same stripe, from that of one: a stripe's differ in little. */
+export function withShard(descriptor: Buffer, shardIndex: number, crcs: Uint32Array): Buffer {
+  const out = Buffer.allocUnsafe(descriptor.length);
+  descriptor.copy(out, 0, 0, SHARD_META_BYTES);
+  out[SHARD_INDEX_AT] = shardIndex;
+  out.set(bytesOf(crcs), SHARD_META_BYTES);
+  return out;
+}
+
+/** Every machine this runs on is little endian: the checksums are bytes as they lie. */
+function bytesOf(crcs: Uint32Array): Uint8Array {
+  return new Uint8Array(crcs.buffer, crcs.byteOffset, crcs.byteLength);
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   SHARD_KIND,
   type ShardMeta,
   shardMetaLength,
+  withShard,
 } from '../../../../engine/protocol/index.ts';
 
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
@@ -75,6 +76,16 @@ describe('the shard descriptor', () => {
         const decoded = decodeShardMeta(encoded);
         assert.deepEqual({ ...decoded, key: [...decoded.key] }, { ...meta, key: [...meta.key] });
         assert.deepEqual(decodeShardCrcs(encoded), crcs);
+      }),
+    );
+  });
+
+  it('of another shard of the stripe is what it would be from scratch', () => {
+    fc.assert(
+      fc.property(arbitraryMeta, fc.nat(255), fc.nat(), (meta, shardIndex, salt) => {
+        const crcs = crcsFor(meta).map((crc) => crc ^ salt);
+        const derived = withShard(encodeShardMeta(meta, crcsFor(meta)), shardIndex, crcs);
+        assert.deepEqual(derived, encodeShardMeta({ ...meta, shardIndex }, crcs));
       }),
     );
   });
