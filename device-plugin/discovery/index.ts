@@ -1,0 +1,18 @@
+export type { DeviceNode } from './device-node.ts';
+export type { Dpu, DpuGeneration } from './dpu.ts';
+export type { Finding } from './finding.ts';
+export type { Gpu } from './gpu.ts';
+export type { Hca, NetDevice } from './hca.ts';
+export type { HcaPort, LinkLayer, NumberedState, PortRate } from './hca-port.ts';
+export type { HugePages, HugePagesOfNode } from './huge-pages.ts';
+export type { Guid, HcaName, IommuGroupNumber, NumaNode, PciAddress, PciClass, PcieRoot, PciId } from './ids.ts';
+export { type DiscoveryOptions, type DiscoveryRoots, discover, type Inventory } from './inventory.ts';
+export type { IommuGroup, Vfio } from './iommu.ts';
+export type { NumaNodeView } from './numa.ts';
+export type { NvidiaFs } from './nvidia-fs.ts';
+export type { NvmeController, NvmeDevice, NvmeNamespace } from './nvme.ts';
+export type { KernelSupport, NvidiaDriver, P2pDma, PeerMemory } from './p2pdma.ts';
+export type { PciFunction } from './pci.ts';
+export type { RdmaPortNode } from './rdma-nodes.ts';
+export { StuckReads } from './stuck-reads.ts';
+export type { TreeEntry, TreeFiles } from './tree-files.ts';

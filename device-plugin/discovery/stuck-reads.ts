@@ -1,0 +1,27 @@
+const MAX_STUCK = 2;
+
+/**
+ * The reads that a hanging driver or firmware never answered. Each holds a thread of Node's pool (four by default) until it
+ * returns, so a path that is stuck is not asked again, and once two are stuck no file is read: names and links, which the
+ * kernel answers without the driver, still are. Whoever discovers again and again keeps one of these between the times.
+ */
+export class StuckReads {
+  readonly #paths = new Set<string>();
+
+  /** Why the path is not to be asked now, or undefined. */
+  refusal(path: string, asksDriver: boolean): string | undefined {
+    if (this.#paths.has(path)) return 'an earlier read of it has not returned yet';
+    if (asksDriver && this.#paths.size >= MAX_STUCK)
+      return `not read: ${[...this.#paths].sort().join(' and ')} have not returned yet`;
+    return undefined;
+  }
+
+  /** Remembers the path until the read settles. */
+  add(path: string, read: Promise<unknown>): void {
+    this.#paths.add(path);
+    const forget = (): void => {
+      this.#paths.delete(path);
+    };
+    read.then(forget, forget);
+  }
+}
