@@ -165,6 +165,32 @@ export const ERRORS = {
   ),
   PATH_UNUSABLE: entry('{path} cannot be used: {reason}', 'FAILED_PRECONDITION', 409, false),
 
+  // Devices as the kubelet asks for them (device-plugin/)
+  DEVICE_NOT_FOUND: entry('{resource} has no device {id}', 'NOT_FOUND', 404, false),
+  DEVICE_UNHEALTHY: entry('device {id} of {resource} is unhealthy', 'FAILED_PRECONDITION', 409, true),
+
+  // cuFile's configuration for a container (device-plugin/cufile/)
+  CUFILE_UNAVAILABLE: entry('no cufile.json can be made: {reason}', 'FAILED_PRECONDITION', 409, false),
+  CUFILE_KEY_UNKNOWN: entry(
+    '{path} is not a key of cufile.json{hint}; allowed there are {allowed}',
+    'INVALID_ARGUMENT',
+    400,
+    false,
+  ),
+  CUFILE_KEY_VERSION: entry(
+    'cuFile {version} does not know {path}: it is known {known}',
+    'INVALID_ARGUMENT',
+    400,
+    false,
+  ),
+  CUFILE_VALUE_INVALID: entry('{path} of cufile.json is {given}, allowed is {allowed}', 'INVALID_ARGUMENT', 400, false),
+  CUFILE_NOT_GIVEN: entry(
+    '{path} of cufile.json asks for {given}, which the container was not given: it has {available}',
+    'PERMISSION_DENIED',
+    403,
+    false,
+  ),
+
   // Wire, drivers and processes
   PROTOCOL_ERROR: entry('{peer} broke the protocol: {reason}', 'INTERNAL', 502, false),
   DRIVER_UNAVAILABLE: entry('{port} driver {driver} is not available: {reason}', 'FAILED_PRECONDITION', 501, false),

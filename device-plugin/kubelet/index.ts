@@ -1,0 +1,14 @@
+export {
+  type ContainerGrant,
+  type DeviceId,
+  type DevicePool,
+  deviceId,
+  type GrantedDevice,
+  type GrantedMount,
+  type PooledDevice,
+  type PoolOptions,
+  type Unsubscribe,
+} from './device-pool.ts';
+export { KubeletPlugin, type KubeletPluginOptions } from './kubelet-plugin.ts';
+export { type ResourceName, resourceName } from './resource-name.ts';
+export type { ResourceState } from './resource-server.ts';

@@ -1,0 +1,137 @@
+import { type FSWatcher, watch } from 'node:fs';
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock } from '../../common/ports/index.ts';
+import type { Unsubscribe } from './device-pool.ts';
+import { WakeUp } from './wake-up.ts';
+
+/** Device plugin API v1beta1, constants.go: KubeletSocket is this file in DevicePluginPath. */
+const KUBELET_SOCKET = 'kubelet.sock';
+
+export type KubeletFolderOptions = {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How often to look when no event tells to. */
+  readonly pollMs: number;
+};
+
+/** Tells a file from one that took its name later, also when the inode's number was used again. Undefined: there is none. */
+async function identityOf(path: string): Promise<string | undefined> {
+  try {
+    const { dev, ino, ctimeNs } = await lstat(path, { bigint: true });
+    return `${dev}:${ino}:${ctimeNs}`;
+  } catch {
+    return undefined; // whatever the reason, it cannot be used now; the next look tells anew
+  }
+}
+
+async function folderOf(path: string): Promise<string | undefined> {
+  try {
+    const found = await lstat(path, { bigint: true });
+    return found.isDirectory() ? `${found.dev}:${found.ino}` : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The folder that the kubelet and its plugins share, and which kubelet listens in it. Looks when inotify says that
+ * something changed there, and every `pollMs`, which also finds what inotify cannot tell: that the folder itself was taken
+ * away and made again. A kubelet that starts removes every socket in it, then makes its own (Kubernetes,
+ * pkg/kubelet/cm/devicemanager, CleanupPluginDirectory), so that a new kubelet is a new file.
+ */
+export class KubeletFolder {
+  readonly path: string;
+  readonly kubeletSocket: string;
+  readonly #options: KubeletFolderOptions;
+  readonly #wake: WakeUp;
+  readonly #stop = new AbortController();
+  readonly #listeners = new Set<() => void>();
+  #folder: string | undefined;
+  #kubelet: string | undefined;
+  #watcher: { readonly folder: string; readonly watcher: FSWatcher } | undefined;
+  #isPolling = false;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: KubeletFolderOptions) {
+    this.#options = options;
+    this.path = options.path;
+    this.kubeletSocket = join(options.path, KUBELET_SOCKET);
+    this.#wake = new WakeUp(options.clock);
+  }
+
+  /** Whether the folder was there at the last look. */
+  get exists(): boolean {
+    return this.#folder !== undefined;
+  }
+
+  /** Changes with every kubelet that takes the socket; undefined while there is none. */
+  get kubelet(): string | undefined {
+    return this.#kubelet;
+  }
+
+  /** The listener is called after every look, whether it found something new or not. */
+  onLook(listener: () => void): Unsubscribe {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves after the first look. */
+  async start(): Promise<void> {
+    await this.#look();
+    this.#running = this.#lookForEver();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    this.#unwatch();
+  }
+
+  async #lookForEver(): Promise<void> {
+    const { signal } = this.#stop;
+    for (;;) {
+      await this.#wake.wait(this.#options.pollMs, signal);
+      if (signal.aborted) return;
+      await this.#look();
+      for (const listener of [...this.#listeners]) listener();
+    }
+  }
+
+  async #look(): Promise<void> {
+    this.#folder = await folderOf(this.path);
+    if (this.#folder !== this.#watcher?.folder) this.#watchAgain();
+    // After the watch: what changes from here on is an event.
+    this.#kubelet = await identityOf(this.kubeletSocket);
+  }
+
+  #watchAgain(): void {
+    this.#unwatch();
+    const folder = this.#folder;
+    if (folder === undefined) return;
+    try {
+      const watcher = watch(this.path, { persistent: false }, () => this.#wake.call());
+      watcher.on('error', (err) => this.#fallBack(err));
+      this.#watcher = { folder, watcher };
+      this.#isPolling = false;
+    } catch (err) {
+      this.#fallBack(err);
+    }
+  }
+
+  /** E.g. the user's inotify instances are used up. */
+  #fallBack(err: unknown): void {
+    this.#unwatch();
+    if (this.#isPolling) return;
+    this.#isPolling = true;
+    const { path, pollMs, logger } = this.#options;
+    logger.warn('the kubelet folder cannot be watched: it is polled', { path, pollMs, error: err });
+  }
+
+  #unwatch(): void {
+    this.#watcher?.watcher.close();
+    this.#watcher = undefined;
+  }
+}
