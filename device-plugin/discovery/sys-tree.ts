@@ -141,9 +141,7 @@ export class SysTree {
   async #linkAt(real: string): Promise<Outcome<string | null>> {
     const known = this.#links.get(real);
     if (known !== undefined) return { ok: true, value: known };
-    const target = await this.#io(real, async (files, at) =>
-      (await files.entry(at)).kind === 'link' ? await files.link(at) : null,
-    );
+    const target = await this.#io(real, (files, at) => files.link(at));
     if (target.ok) this.#links.set(real, target.value);
     return target;
   }

@@ -10,7 +10,8 @@ export type TreeEntry = {
 /** The file operations of a tree, as a port: tests put files behind it that hang, vanish or fail. */
 export type TreeFiles = {
   entry(path: string): Promise<TreeEntry>;
-  link(path: string): Promise<string>;
+  /** Where a link leads; null for what is no link. */
+  link(path: string): Promise<string | null>;
   /** The names in a directory, in any order; gives up after `limit` + 1 of them. */
   names(path: string, limit: number): Promise<readonly string[]>;
   /** The bytes of a file that is no link (else ELOOP); gives up after `limit` + 1 of them. */
@@ -35,7 +36,15 @@ export const nodeFiles: TreeFiles = {
     return { kind: stats.isFile() ? 'file' : 'other', device: null };
   },
 
-  link: (path) => readlink(path),
+  async link(path) {
+    try {
+      return await readlink(path);
+    } catch (err) {
+      // EINVAL is how the kernel says that it is no link (readlink(2)): one call where lstat and readlink are two.
+      if (err instanceof Error && 'code' in err && err.code === 'EINVAL') return null;
+      throw err;
+    }
+  },
 
   async names(path, limit) {
     const names: string[] = [];
