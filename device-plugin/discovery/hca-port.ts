@@ -60,19 +60,18 @@ export async function discoverPorts(survey: Survey, hca: string): Promise<readon
     const at = `${hca}/ports/${name}`;
     const number = wholeNumber.parse(name);
     if (number === undefined) return null;
-    const layer = await survey.value(sys, `${at}/link_layer`, linkLayer);
     return {
       number,
-      linkLayer: layer,
+      linkLayer: await survey.value(sys, `${at}/link_layer`, linkLayer),
       state: await survey.value(sys, `${at}/state`, numberedState),
       physState: await survey.value(sys, `${at}/phys_state`, numberedState),
       rate: await survey.value(sys, `${at}/rate`, portRate),
-      netDevice: layer === 'Ethernet' ? await netDeviceOf(survey, at) : null,
+      netDevice: await netDeviceOf(survey, at),
     };
   });
 }
 
-/** The file of an address that is not in use answers EINVAL: a port that is down may have none, which is no finding. */
+/** The file answers EINVAL for an address without a network device: every one of InfiniBand, unused ones of RoCE. No finding. */
 async function netDeviceOf(survey: Survey, port: string): Promise<string | null> {
   const at = `${port}/gid_attrs/ndevs/0`;
   const text = await survey.sys.text(at);
