@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type {
   handleServerStreamingCall,
   handleUnaryCall,
@@ -6,7 +5,7 @@ import type {
   ServerWritableStream,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { Deadline } from '../concurrency/index.ts';
+import { Deadline, raceAbort } from '../concurrency/index.ts';
 import { NabuError, toNabuError } from '../errors/index.ts';
 import type { Logger } from '../logging/index.ts';
 import type { Clock } from '../ports/index.ts';
@@ -94,6 +93,15 @@ function adaptUnary(spec: CallSpec, handler: Unary, environment: HandlerEnvironm
   };
 }
 
+function written(stream: ServerWritableStream<object, object>, message: object): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(message, (err: Error | null | undefined) => {
+      if (err) reject(err);
+      else resolve();
+    });
+  });
+}
+
 async function pump(
   stream: ServerWritableStream<object, object>,
   messages: AsyncIterable<object>,
@@ -101,8 +109,8 @@ async function pump(
 ): Promise<void> {
   for await (const message of messages) {
     if (signal.aborted) return;
-    // A slow reader holds the producer up here: nothing is queued for it without bound.
-    if (!stream.write(message)) await once(stream, 'drain', { signal });
+    // One message at a time: what a slow reader has no room for yet stays with the producer, who may come to know better.
+    await raceAbort(written(stream, message), signal, 'a stream');
   }
 }
 

@@ -49,7 +49,6 @@ export class KubeletFolder {
   readonly #wake: WakeUp;
   readonly #stop = new AbortController();
   readonly #listeners = new Set<() => void>();
-  #folder: string | undefined;
   #kubelet: string | undefined;
   #watcher: { readonly folder: string; readonly watcher: FSWatcher } | undefined;
   #isPolling = false;
@@ -60,11 +59,6 @@ export class KubeletFolder {
     this.path = options.path;
     this.kubeletSocket = join(options.path, KUBELET_SOCKET);
     this.#wake = new WakeUp(options.clock);
-  }
-
-  /** Whether the folder was there at the last look. */
-  get exists(): boolean {
-    return this.#folder !== undefined;
   }
 
   /** Changes with every kubelet that takes the socket; undefined while there is none. */
@@ -101,15 +95,14 @@ export class KubeletFolder {
   }
 
   async #look(): Promise<void> {
-    this.#folder = await folderOf(this.path);
-    if (this.#folder !== this.#watcher?.folder) this.#watchAgain();
+    const folder = await folderOf(this.path);
+    if (folder !== this.#watcher?.folder) this.#watchAgain(folder);
     // After the watch: what changes from here on is an event.
     this.#kubelet = await identityOf(this.kubeletSocket);
   }
 
-  #watchAgain(): void {
+  #watchAgain(folder: string | undefined): void {
     this.#unwatch();
-    const folder = this.#folder;
     if (folder === undefined) return;
     try {
       const watcher = watch(this.path, { persistent: false }, () => this.#wake.call());

@@ -1,4 +1,5 @@
 import { lstat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { NabuError } from '../../common/errors/index.ts';
 import { GrpcServer, type Handlers } from '../../common/grpc/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
@@ -29,6 +30,13 @@ async function inodeAt(path: string): Promise<bigint | undefined> {
   } catch {
     return undefined; // gone, or in a folder that is: `ensure` then makes it anew or says why it cannot
   }
+}
+
+/** It is the kubelet's to make, with the mode and the label that it wants. */
+async function requireFolder(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isDirectory() === true) return;
+  throw NabuError.of('UNAVAILABLE', { target: 'the kubelet', reason: `there is no folder ${path}` });
 }
 
 /**
@@ -63,7 +71,7 @@ export class PluginSocket {
     return this.#current?.inode !== undefined && (await inodeAt(this.path)) === this.#current.inode;
   }
 
-  /** Listens at the path unless it does. Throws ALREADY_EXISTS when another process answers there. */
+  /** Listens at the path unless it does. Throws UNAVAILABLE without the folder, ALREADY_EXISTS when another process answers. */
   ensure(): Promise<void> {
     this.#ensuring ??= this.#ensure().finally(() => {
       this.#ensuring = undefined;
@@ -82,6 +90,7 @@ export class PluginSocket {
 
   async #ensure(): Promise<void> {
     if (await this.isThere()) return;
+    await requireFolder(dirname(this.path));
     const served = this.#make();
     try {
       await served.server.listen({ kind: 'unix', path: this.path });

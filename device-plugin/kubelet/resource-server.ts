@@ -191,7 +191,6 @@ export class ResourceServer {
 
   async #settle(): Promise<number> {
     const { folder } = this.#options;
-    if (!folder.exists) throw this.#unavailable(`there is no folder ${folder.path}`);
     // In this order: a kubelet that wipes the folder does so before it makes its socket.
     const { kubelet } = folder;
     await this.#socket.ensure();

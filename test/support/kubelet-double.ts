@@ -157,9 +157,11 @@ export class KubeletDouble {
     return client.calls;
   }
 
-  /** The kubelet breaks off every stream, as when its handler fails. */
-  breakOff(resource: string): void {
-    for (const client of this.#clients.filter((one) => one.resource === resource)) client.gone.abort();
+  /** Ends every stream of a resource, and has marked its devices as unhealthy when it returns. */
+  async breakOff(resource: string): Promise<void> {
+    const clients = this.#clients.filter((one) => one.resource === resource);
+    for (const client of clients) client.gone.abort();
+    await Promise.all(clients.map(({ run }) => run));
   }
 
   async #register(request: v1beta1.RegisterRequest): Promise<v1beta1.Empty> {
