@@ -12,7 +12,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'scheduler-extender': ['engine', 'common'],
   operator: ['engine', 'common'],
   cli: ['engine', 'common'],
-  scripts: ['common'],
+  scripts: ['common', 'device-plugin'],
 };
 
 const top = (path: string): string => path.split('/')[0] ?? '';
