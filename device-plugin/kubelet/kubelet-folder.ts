@@ -15,7 +15,11 @@ export type KubeletFolderOptions = {
   readonly logger: Logger;
   /** How often to look when no event tells to. */
   readonly pollMs: number;
+  /** Begins to watch a folder; throws, or emits an error, where that is not to be had. */
+  readonly watch?: (path: string, onEvent: () => void) => FSWatcher;
 };
+
+const inotify = (path: string, onEvent: () => void): FSWatcher => watch(path, { persistent: false }, onEvent);
 
 /** Tells a file from one that took its name later, also when the inode's number was used again. Undefined: there is none. */
 async function identityOf(path: string): Promise<string | undefined> {
@@ -105,7 +109,7 @@ export class KubeletFolder {
     this.#unwatch();
     if (folder === undefined) return;
     try {
-      const watcher = watch(this.path, { persistent: false }, () => this.#wake.call());
+      const watcher = (this.#options.watch ?? inotify)(this.path, () => this.#wake.call());
       watcher.on('error', (err) => this.#fallBack(err));
       this.#watcher = { folder, watcher };
       this.#isPolling = false;
