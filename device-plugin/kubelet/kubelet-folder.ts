@@ -9,11 +9,14 @@ import { WakeUp } from './wake-up.ts';
 /** Device plugin API v1beta1, constants.go: KubeletSocket is this file in DevicePluginPath. */
 const KUBELET_SOCKET = 'kubelet.sock';
 
+/** What no watch tells, such as a file system mounted over the folder, is found by a poll that is as much slower. */
+const WATCHED_POLL_FACTOR = 10;
+
 export type KubeletFolderOptions = {
   readonly path: string;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How often to look when no event tells to. */
+  /** How often to look where no event tells to; ten times as long while the folder is watched. */
   readonly pollMs: number;
   /** Begins to watch a folder; throws, or emits an error, where that is not to be had. */
   readonly watch?: (path: string, onEvent: () => void) => FSWatcher;
@@ -42,8 +45,8 @@ async function folderOf(path: string): Promise<string | undefined> {
 
 /**
  * The folder that the kubelet and its plugins share, and which kubelet listens in it. Looks when inotify says that
- * something changed there, and every `pollMs`, which also finds what inotify cannot tell: that the folder itself was taken
- * away and made again. A kubelet that starts removes every socket in it, then makes its own (Kubernetes,
+ * something changed there or that the folder itself was taken away, and polls where inotify cannot tell: while there is no
+ * folder, or no watch to be had. A kubelet that starts removes every socket in it, then makes its own (Kubernetes,
  * pkg/kubelet/cm/devicemanager, CleanupPluginDirectory), so that a new kubelet is a new file.
  */
 export class KubeletFolder {
@@ -91,7 +94,8 @@ export class KubeletFolder {
   async #lookForEver(): Promise<void> {
     const { signal } = this.#stop;
     for (;;) {
-      await this.#wake.wait(this.#options.pollMs, signal);
+      const { pollMs } = this.#options;
+      await this.#wake.wait(this.#watcher === undefined ? pollMs : pollMs * WATCHED_POLL_FACTOR, signal);
       if (signal.aborted) return;
       await this.#look();
       for (const listener of [...this.#listeners]) listener();

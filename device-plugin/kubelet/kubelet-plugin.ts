@@ -14,7 +14,7 @@ export type KubeletPluginOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** How often the folder is looked at when nothing tells to; the bound where inotify is not to be had. */
+  /** How often the folder is looked at while there is none or it cannot be watched. */
   readonly pollMs?: number;
   readonly limits?: Partial<ResourceServerLimits>;
 };
