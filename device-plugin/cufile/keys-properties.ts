@@ -1,4 +1,5 @@
 import { type CufileKey, LOAD_BALANCING, ROUTES } from './key.ts';
+import { INT32_MAX } from './value.ts';
 
 const ALWAYS = { since: '1.13' } as const;
 
@@ -211,7 +212,7 @@ const RDMA: readonly CufileKey[] = [
   {
     path: 'properties.rdma_topN_ranks',
     ...ALWAYS,
-    value: { kind: 'integer', min: 1 },
+    value: { kind: 'integer', min: 1, max: INT32_MAX },
     fallback: '1',
     meaning: 'How many distances between GPU and RDMA device count as near.',
   },

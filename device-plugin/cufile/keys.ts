@@ -1,5 +1,6 @@
 import { type CufileKey, LOG_LEVELS } from './key.ts';
 import { PROPERTY_KEYS } from './keys-properties.ts';
+import { INT32_MAX } from './value.ts';
 import type { CufileVersion } from './version.ts';
 
 const ALWAYS = { since: '1.13' } as const;
@@ -24,7 +25,7 @@ const LOGGING: readonly CufileKey[] = [
   {
     path: 'logging.max_file_size_mb',
     since: '1.18',
-    value: { kind: 'integer', min: -1, except: 0 },
+    value: { kind: 'integer', min: -1, max: INT32_MAX, except: 0 },
     fallback: '32',
     meaning: 'Largest log file, in MiB; -1 is without limit.',
   },
@@ -109,7 +110,7 @@ function fileSystemKeys(name: (typeof FILE_SYSTEMS)[number]): CufileKey[] {
     keys.push({
       path: `fs.${name}.posix_gds_min_kb`,
       since,
-      value: { kind: 'integer', min: 0, step: 4 },
+      value: { kind: 'integer', min: 0, max: 1024, step: 4 },
       fallback: '0',
       meaning: 'I/O up to this size goes through host memory, in KiB.',
     });

@@ -25,6 +25,8 @@ export type CufileValue =
 /** Lists are bounded: cuFile has far fewer of anything, and a file is read by every process of a pod. */
 const LIST_LIMIT = 256;
 const TEXT_LIMIT = 4096;
+/** What cuFile keeps in 32 bits: the entries of lists, and the keys that say so in the table. */
+export const INT32_MAX = 2 ** 31 - 1;
 
 const pathSchema = z
   .string()
@@ -64,7 +66,7 @@ export function valueSchema(value: CufileValue): z.ZodType {
         .refine((list) => new Set(list).size === list.length);
     case 'integers': {
       const list = z
-        .array(integerSchema(value.min, undefined, value.step))
+        .array(integerSchema(value.min, INT32_MAX, value.step))
         .min(1)
         .max(LIST_LIMIT);
       return value.ascending === true ? list.refine(isAscending) : list;
@@ -107,7 +109,7 @@ export function valueText(value: CufileValue): string {
     case 'order':
       return `a list of ${value.of.join(', ')}, each at most once`;
     case 'integers':
-      return `a list of integers, each ${integerText('', value.min, undefined, value.step).trim()}${
+      return `a list of integers, each ${integerText('', value.min, INT32_MAX, value.step).trim()}${
         value.ascending === true ? ', ascending' : ''
       }`;
     case 'mounts':

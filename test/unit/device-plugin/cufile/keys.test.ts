@@ -51,7 +51,7 @@ function wrongValues(value: CufileValue): unknown[] {
             ]
           : []),
       ];
-      return [...types, min, [], [min - (step ?? 1)], [String(min)], ...more];
+      return [...types, min, [], [min - (step ?? 1)], [String(min)], [2 ** 31], ...more];
     }
     case 'mounts':
       return [

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { NabuError } from '../../../../common/errors/index.ts';
-import { cufileJson } from '../../../../device-plugin/cufile/index.ts';
+import { cufileJson, refuseInvalidPart } from '../../../../device-plugin/cufile/index.ts';
 import { machine, settingsOf } from './machines.ts';
 
 /** What an override is refused with on the H200 machine. */
@@ -111,6 +111,14 @@ describe('an override of cufile.json', () => {
       );
     }
     assertRefused({ properties: 5 }, 'CUFILE_VALUE_INVALID', /^properties of .* is 5, allowed is an object of use_pci/);
+  });
+
+  it('can be checked before there is a container', () => {
+    assert.doesNotThrow(() => refuseInvalidPart({ profile: { nvtx: true } }, '1.15'));
+    assert.throws(
+      () => refuseInvalidPart({ profile: { nvtx: true } }, '1.16'),
+      (err: unknown) => NabuError.is(err, 'CUFILE_KEY_VERSION'),
+    );
   });
 
   it('may leave out addresses of the container, never name another', () => {
