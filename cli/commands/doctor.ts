@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { probeDrivers } from '../drivers.ts';
 import { print, table } from '../output.ts';
+import { registerGds } from './doctor-gds.ts';
 
 export function register(program: Command): void {
-  program
+  const doctor = program
     .command('doctor')
     .description('every driver of every port: available, or what is missing')
     .option('--json', 'print one JSON array')
@@ -21,4 +22,5 @@ export function register(program: Command): void {
         ),
       );
     });
+  registerGds(doctor);
 }

@@ -1,4 +1,3 @@
-import { type Clock, realClock } from '../../common/ports/index.ts';
 import { line } from './attribute.ts';
 import { type DeviceNode, discoverMiscNode } from './device-node.ts';
 import { type Dpu, dpusAmong } from './dpu.ts';
@@ -13,10 +12,7 @@ import { discoverNvme, type NvmeDevice } from './nvme.ts';
 import { discoverP2pDma, type P2pDma } from './p2pdma.ts';
 import { PciFunctions } from './pci.ts';
 import { discoverRdmaNodes } from './rdma-nodes.ts';
-import { StuckReads } from './stuck-reads.ts';
-import { Survey } from './survey.ts';
-import { SysTree } from './sys-tree.ts';
-import { nodeFiles, type TreeEntry, type TreeFiles } from './tree-files.ts';
+import { type DiscoveryOptions, type DiscoveryRoots, surveyOf } from './survey-of.ts';
 
 /**
  * What a machine has for GPUDirect I/O. Plain values that survive JSON (null where a thing is not there or not readable),
@@ -39,20 +35,6 @@ export type Inventory = {
   readonly vfio: Vfio;
   /** What could not be used, by path. Empty on a machine in order. */
   readonly findings: readonly Finding[];
-};
-
-/** Where /sys, /dev and /proc of the machine are to be found: at these paths on a host, elsewhere in a container or a test. */
-export type DiscoveryRoots = { readonly sysfsRoot: string; readonly devRoot: string; readonly procRoot: string };
-
-export type DiscoveryOptions = {
-  /** Ends the discovery: throws the signal's NabuError, or CANCELLED. Usually that of a deadline. */
-  readonly signal: AbortSignal;
-  readonly clock?: Clock;
-  /** Kept between discoveries by whoever repeats them, so that a hanging file is not read again and again. */
-  readonly stuck?: StuckReads;
-  /** For recorded machines, where device files are files of another kind. */
-  readonly isCharDevice?: (entry: TreeEntry) => boolean;
-  readonly files?: TreeFiles;
 };
 
 /**
@@ -82,21 +64,4 @@ export async function discover(roots: DiscoveryRoots, options: DiscoveryOptions)
     vfio: await discoverVfio(survey),
   };
   return { ...found, findings: findings.sorted() };
-}
-
-function surveyOf(
-  { sysfsRoot, devRoot, procRoot }: DiscoveryRoots,
-  options: DiscoveryOptions,
-  findings: Findings,
-): Survey {
-  const { signal, files = nodeFiles, clock = realClock, stuck = new StuckReads() } = options;
-  const tree = (root: string, name: string): SysTree => new SysTree({ root, name, files, clock, stuck, signal });
-  return new Survey({
-    sys: tree(sysfsRoot, '/sys'),
-    dev: tree(devRoot, '/dev'),
-    proc: tree(procRoot, '/proc'),
-    findings,
-    isCharDevice: options.isCharDevice ?? (({ kind }) => kind === 'char-device'),
-    signal,
-  });
 }

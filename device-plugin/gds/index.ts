@@ -1,0 +1,1 @@
+export { type GdsReport, gdsReport } from './report.ts';
