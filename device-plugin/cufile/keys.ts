@@ -1,6 +1,5 @@
 import { type CufileKey, LOG_LEVELS } from './key.ts';
 import { PROPERTY_KEYS } from './keys-properties.ts';
-import { INT32_MAX } from './value.ts';
 import type { CufileVersion } from './version.ts';
 
 const ALWAYS = { since: '1.13' } as const;
@@ -25,7 +24,7 @@ const LOGGING: readonly CufileKey[] = [
   {
     path: 'logging.max_file_size_mb',
     since: '1.18',
-    value: { kind: 'integer', min: -1, max: INT32_MAX, except: 0 },
+    value: { kind: 'integer', min: -1, max: 4096, except: 0 },
     fallback: '32',
     meaning: 'Largest log file, in MiB; -1 is without limit.',
   },
