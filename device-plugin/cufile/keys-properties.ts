@@ -243,7 +243,7 @@ const RDMA: readonly CufileKey[] = [
   {
     path: 'properties.rdma_dc_key',
     ...ALWAYS,
-    value: { kind: 'hex32' },
+    value: { kind: 'hex32', isNonZero: true },
     fallback: 'none',
     meaning: 'Key of dynamically connected RDMA; the peer must have the same.',
   },

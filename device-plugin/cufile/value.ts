@@ -13,7 +13,7 @@ export type CufileValue =
       readonly except?: number;
     }
   | { readonly kind: 'choice'; readonly of: readonly string[] }
-  | { readonly kind: 'hex32' }
+  | { readonly kind: 'hex32'; readonly isNonZero?: boolean }
   | { readonly kind: 'path' }
   | { readonly kind: 'paths' }
   | { readonly kind: 'names' }
@@ -50,7 +50,7 @@ export function valueSchema(value: CufileValue): z.ZodType {
     case 'choice':
       return z.enum(value.of);
     case 'hex32':
-      return z.string().regex(/^0[xX][0-9a-fA-F]{1,8}$/);
+      return z.string().regex(value.isNonZero === true ? /^0[xX](?!0+$)[0-9a-fA-F]{1,8}$/ : /^0[xX][0-9a-fA-F]{1,8}$/);
     case 'path':
       return pathSchema;
     case 'paths':
@@ -97,7 +97,7 @@ export function valueText(value: CufileValue): string {
     case 'choice':
       return `one of ${value.of.join(', ')}`;
     case 'hex32':
-      return 'text of a hexadecimal number of 32 bits, such as 0x1f';
+      return `text of a hexadecimal number of 32 bits${value.isNonZero === true ? ', not zero' : ''}, such as 0x1f`;
     case 'path':
       return 'an absolute path';
     case 'paths':

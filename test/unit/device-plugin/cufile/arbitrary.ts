@@ -35,7 +35,9 @@ export function valueArbitrary(value: CufileValue, addresses: readonly string[])
     case 'choice':
       return fc.constantFrom(...value.of);
     case 'hex32':
-      return fc.integer({ min: 0, max: 0xffffffff }).map((number) => `0x${number.toString(16)}`);
+      return fc
+        .integer({ min: value.isNonZero === true ? 1 : 0, max: 0xffffffff })
+        .map((number) => `0x${number.toString(16)}`);
     case 'path':
       return absolutePath;
     case 'paths':

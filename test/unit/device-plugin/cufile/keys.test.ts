@@ -29,7 +29,7 @@ function wrongValues(value: CufileValue): unknown[] {
     case 'choice':
       return [...types, '', value.of[0]?.toLowerCase().concat('x'), [value.of[0]]];
     case 'hex32':
-      return [...types, '0x1ffffffff', '1f', '0x', 31];
+      return [...types, '0x1ffffffff', '1f', '0x', 31, ...(value.isNonZero === true ? ['0x0', '0x00'] : [])];
     case 'path':
       return [...types, '', 'relative/path', '/with\0zero'];
     case 'paths':
