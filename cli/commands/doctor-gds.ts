@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { Deadline } from '../../common/concurrency/index.ts';
 import { realClock as clock } from '../../common/ports/index.ts';
-import { discover, discoverProcess } from '../../device-plugin/discovery/index.ts';
-import { type GdsReport, gdsReport } from '../../device-plugin/gds/index.ts';
+import { type GdsReport, inspectGds } from '../../device-plugin/index.ts';
 import { print, table } from '../output.ts';
 
 type Options = { json?: boolean; sysfsRoot: string; devRoot: string; procRoot: string };
@@ -35,8 +34,7 @@ export function registerGds(doctor: Command): void {
     .action(async ({ json, ...roots }: Options) => {
       using deadline = new Deadline({ clock, operation: 'looking at the machine', timeoutMs: TIMEOUT_MS });
       const { signal } = deadline;
-      const inventory = await discover(roots, { signal });
-      const report = gdsReport(inventory, await discoverProcess(roots, { signal }));
+      const report = await inspectGds(roots, { signal });
       print(json === true, report, () => lines(report));
     });
 }

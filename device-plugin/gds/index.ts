@@ -1,1 +1,2 @@
+export { inspectGds } from './inspect.ts';
 export { type GdsReport, gdsReport } from './report.ts';

@@ -5,7 +5,7 @@ import {
   cufileSettingsSchema,
   valueText,
   versionsText,
-} from '../../device-plugin/cufile/index.ts';
+} from '../../device-plugin/index.ts';
 
 const settingsShape = z.object({
   properties: z.record(

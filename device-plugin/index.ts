@@ -1,0 +1,2 @@
+export { CUFILE_KEYS, CUFILE_VERSIONS, cufileSettingsSchema, valueText, versionsText } from './cufile/index.ts';
+export { type GdsReport, inspectGds } from './gds/index.ts';
