@@ -29,6 +29,10 @@ export type KubeletManners = {
   readonly refusals?: number;
   /** Takes Register and never answers. */
   readonly hangs?: boolean;
+  /** Answers so many registrations of each resource first without ever dialling back. */
+  readonly forgets?: number;
+  /** Breaks off so many streams of each resource first, as soon as it has the list. */
+  readonly cuts?: number;
 };
 
 type Connected = {
@@ -74,7 +78,7 @@ export class KubeletDouble {
   #server: GrpcServer | undefined;
   #life = new AbortController();
   #clients: Connected[] = [];
-  readonly #refused = new Map<string, number>();
+  readonly #mishaps = new Map<string, number>();
   #advertised = new Map<string, Map<string, boolean>>();
   readonly #ending = new Set<Promise<void>>();
 
@@ -89,7 +93,7 @@ export class KubeletDouble {
   async start(manners: KubeletManners = {}): Promise<void> {
     this.#manners = manners;
     this.#life = new AbortController();
-    this.#refused.clear();
+    this.#mishaps.clear();
     this.#advertised = new Map();
     await mkdir(this.folder, { recursive: true, mode: 0o750 });
     this.wipe();
@@ -168,21 +172,27 @@ export class KubeletDouble {
     this.events.push({ kind: 'register', request });
     const { resourceName: resource, endpoint, version } = request;
     const life = this.#life.signal;
-    const { hangs = false, refusals = 0, dialAfterMs = 0, answerAfterMs = 0 } = this.#manners;
+    const { hangs = false, refusals = 0, forgets = 0, dialAfterMs = 0, answerAfterMs = 0 } = this.#manners;
     if (hangs) await new Promise((_, reject) => life.addEventListener('abort', () => reject(life.reason)));
     if (version !== 'v1beta1') throw refusal(`version ${version}`);
     if (!QUALIFIED.test(resource)) throw refusal(`resource name ${resource}`);
-    const refused = this.#refused.get(resource) ?? 0;
-    if (refused < refusals) {
-      this.#refused.set(resource, refused + 1);
+    if (this.#isOneOf(refusals, `refuse ${resource}`)) {
       this.events.push({ kind: 'refused', resource });
       throw refusal('not now');
     }
+    if (this.#isOneOf(forgets, `forget ${resource}`)) return {};
     if (dialAfterMs > 0) await realClock.sleep(dialAfterMs, life);
     await this.#connect(resource, join(this.folder, endpoint), life);
     if (answerAfterMs > 0) await realClock.sleep(answerAfterMs, life);
     this.events.push({ kind: 'accepted', resource });
     return {};
+  }
+
+  /** Whether the first `limit` of this kind are not over yet; counts them. */
+  #isOneOf(limit: number, kind: string): boolean {
+    const done = this.#mishaps.get(kind) ?? 0;
+    if (done < limit) this.#mishaps.set(kind, done + 1);
+    return done < limit;
   }
 
   async #connect(resource: string, path: string, life: AbortSignal): Promise<void> {
@@ -222,6 +232,7 @@ export class KubeletDouble {
       for await (const { devices } of calls.listAndWatch({}, { signal: gone.signal })) {
         this.events.push({ kind: 'list', resource, devices });
         advertised.set(resource, new Map(devices.map(({ ID, health }) => [ID, health === 'Healthy'])));
+        if (this.#isOneOf(this.#manners.cuts ?? 0, `cut ${resource}`)) gone.abort();
       }
     } catch (err) {
       if (!NabuError.is(err)) throw err;
