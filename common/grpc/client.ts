@@ -1,4 +1,11 @@
-import { Client, credentials, type CallOptions as GrpcCallOptions, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  Client,
+  connectivityState,
+  credentials,
+  type CallOptions as GrpcCallOptions,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { abortError, type Deadline } from '../concurrency/index.ts';
 import { NabuError } from '../errors/index.ts';
 import { formatAddress, grpcTarget, type SocketAddress } from './address.ts';
@@ -23,9 +30,12 @@ export type ClientOf<S extends ServiceSpec> = {
 export type GrpcClientOptions = {
   readonly address: SocketAddress;
   readonly maxMessageBytes?: number;
+  /** The longest pause between two attempts to connect. */
+  readonly maxReconnectMs?: number;
 };
 
 const DEFAULT_MESSAGE_BYTES = 4 << 20;
+const DEFAULT_RECONNECT_MS = 1000;
 
 const CHANNEL_OPTIONS = {
   // A path is no authority: some servers refuse it.
@@ -35,7 +45,6 @@ const CHANNEL_OPTIONS = {
   // A shared pool would share back-off too; and peers here come back within a second.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.initial_reconnect_backoff_ms': 50,
-  'grpc.max_reconnect_backoff_ms': 1000,
   'grpc.service_config_disable_resolution': 1,
 } as const;
 
@@ -44,12 +53,14 @@ export class GrpcClient {
   readonly #client: Client;
   readonly #target: string;
 
-  constructor({ address, maxMessageBytes = DEFAULT_MESSAGE_BYTES }: GrpcClientOptions) {
+  constructor({ address, maxMessageBytes, maxReconnectMs }: GrpcClientOptions) {
+    const limitBytes = maxMessageBytes ?? DEFAULT_MESSAGE_BYTES;
     this.#target = formatAddress(address);
     this.#client = new Client(grpcTarget(address), credentials.createInsecure(), {
       ...CHANNEL_OPTIONS,
-      'grpc.max_receive_message_length': maxMessageBytes,
-      'grpc.max_send_message_length': maxMessageBytes,
+      'grpc.max_reconnect_backoff_ms': maxReconnectMs ?? DEFAULT_RECONNECT_MS,
+      'grpc.max_receive_message_length': limitBytes,
+      'grpc.max_send_message_length': limitBytes,
     });
   }
 
@@ -66,6 +77,14 @@ export class GrpcClient {
         else reject(NabuError.of('UNAVAILABLE', { target: this.#target, reason: `no answer within ${timeoutMs} ms` }));
       });
     });
+  }
+
+  /**
+   * Whether it could not connect and is about to try again. One more attempt follows even when it is closed now, and
+   * grpc-js lets a connection that comes of that stay open.
+   */
+  get isFailing(): boolean {
+    return this.#client.getChannel().getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE;
   }
 
   close(): void {

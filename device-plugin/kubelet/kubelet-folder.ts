@@ -59,6 +59,7 @@ export class KubeletFolder {
   #kubelet: string | undefined;
   #watcher: { readonly folder: string; readonly watcher: FSWatcher } | undefined;
   #isPolling = false;
+  #looking: Promise<string | undefined> = Promise.resolve(undefined);
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: KubeletFolderOptions) {
@@ -81,13 +82,14 @@ export class KubeletFolder {
 
   /** Resolves after the first look. */
   async start(): Promise<void> {
-    await this.#look();
+    await this.look();
     this.#running = this.#lookForEver();
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
+    await this.#looking;
     this.#unwatch();
   }
 
@@ -97,16 +99,23 @@ export class KubeletFolder {
       const { pollMs } = this.#options;
       await this.#wake.wait(this.#watcher === undefined ? pollMs : pollMs * WATCHED_POLL_FACTOR, signal);
       if (signal.aborted) return;
-      await this.#look();
+      await this.look();
       for (const listener of [...this.#listeners]) listener();
     }
   }
 
-  async #look(): Promise<void> {
+  /** Looks now. Returns what `kubelet` is from here on. One look after the other: an older one never has the last word. */
+  look(): Promise<string | undefined> {
+    this.#looking = this.#looking.then(() => this.#look());
+    return this.#looking;
+  }
+
+  async #look(): Promise<string | undefined> {
     const folder = await folderOf(this.path);
     if (folder !== this.#watcher?.folder) this.#watchAgain(folder);
     // After the watch: what changes from here on is an event.
     this.#kubelet = await identityOf(this.kubeletSocket);
+    return this.#kubelet;
   }
 
   #watchAgain(folder: string | undefined): void {

@@ -9,7 +9,7 @@ import type { KubeletFolder } from './kubelet-folder.ts';
 import { Newest } from './newest.ts';
 import { pluginHandlers } from './plugin-service.ts';
 import { PluginSocket } from './plugin-socket.ts';
-import { register } from './registration.ts';
+import { Registration } from './registration.ts';
 import { endpointOf } from './resource-name.ts';
 import { WakeUp } from './wake-up.ts';
 
@@ -57,6 +57,7 @@ export class ResourceServer {
   readonly #logger: Logger;
   readonly #list: Newest<DeviceList>;
   readonly #socket: PluginSocket;
+  readonly #registration: Registration;
   readonly #wake: WakeUp;
   readonly #backoff: Backoff;
   readonly #stop = new AbortController();
@@ -65,7 +66,7 @@ export class ResourceServer {
   #refresh: NodeJS.Immediate | undefined;
   /** The kubelet at the last look; when it is another one, an attempt with it is cut short. */
   #kubelet: string | undefined;
-  #attempt: AbortController | undefined;
+  #attempt: { readonly kubelet: string; readonly cut: AbortController } | undefined;
   /** The kubelet that was asked to register us and has not opened its stream yet: the next stream is taken as that. */
   #asked: string | undefined;
   /** When it said that it had. */
@@ -85,6 +86,7 @@ export class ResourceServer {
     this.#options = options;
     this.#logger = options.logger.child({ resource: pool.resource });
     this.#list = new Newest(DeviceList.of(pool, limits.maxMessageBytes));
+    this.#registration = new Registration(pool, folder.kubeletSocket);
     this.#wake = new WakeUp(clock);
     this.#backoff = new Backoff(limits.backoff, random);
     this.#socket = new PluginSocket({
@@ -117,8 +119,9 @@ export class ResourceServer {
     this.#stop.abort();
     for (const unsubscribe of this.#subscriptions.splice(0)) unsubscribe();
     if (this.#refresh !== undefined) clearImmediate(this.#refresh);
-    this.#attempt?.abort();
+    this.#attempt?.cut.abort();
     await this.#running;
+    this.#registration.close();
     await this.#socket.close();
   }
 
@@ -152,9 +155,7 @@ export class ResourceServer {
   #onLook(): void {
     const { kubelet } = this.#options.folder;
     if (kubelet !== this.#kubelet) {
-      this.#kubelet = kubelet;
-      this.#backoff.reset();
-      this.#attempt?.abort();
+      this.#meet(kubelet);
       this.#wake.call();
     } else if (this.#attempt !== undefined) {
       // The kubelet dials while we wait for its answer. What goes wrong here, the step after this attempt meets and reports.
@@ -165,6 +166,13 @@ export class ResourceServer {
         if (!isThere) this.#wake.call();
       });
     }
+  }
+
+  /** Another kubelet than before, or none. */
+  #meet(kubelet: string | undefined): void {
+    this.#kubelet = kubelet;
+    this.#backoff.reset();
+    if (this.#attempt?.kubelet !== kubelet) this.#attempt?.cut.abort();
   }
 
   #isHeld(): boolean {
@@ -192,7 +200,8 @@ export class ResourceServer {
   async #settle(): Promise<number> {
     const { folder } = this.#options;
     // In this order: a kubelet that wipes the folder does so before it makes its socket.
-    const { kubelet } = folder;
+    const kubelet = await folder.look();
+    if (kubelet !== this.#kubelet) this.#meet(kubelet);
     await this.#socket.ensure();
     if (kubelet === undefined) throw this.#unavailable(`there is no ${folder.kubeletSocket}`);
     if (this.#isHeld()) return this.#announce();
@@ -213,17 +222,17 @@ export class ResourceServer {
   }
 
   async #register(kubelet: string): Promise<number> {
-    const { pool, folder, clock, limits } = this.#options;
-    const attempt = new AbortController();
-    this.#attempt = attempt;
+    const { clock, limits } = this.#options;
+    const cut = new AbortController();
+    this.#attempt = { kubelet, cut };
     this.#asked = kubelet;
     this.#acceptedAtMs = undefined;
     this.#held = undefined;
     try {
       const timeoutMs = limits.registerTimeoutMs;
-      await register({ pool, kubeletSocket: folder.kubeletSocket, timeoutMs, signal: attempt.signal });
+      await this.#registration.register({ timeoutMs, signal: cut.signal });
     } catch (err) {
-      if (attempt.signal.aborted) return 0; // by a new kubelet, or by close
+      if (cut.signal.aborted) return 0; // by a new kubelet, or by close
       if (!this.#isHeld()) throw err;
     } finally {
       this.#attempt = undefined;
