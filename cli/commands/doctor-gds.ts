@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { Deadline } from '../../common/concurrency/index.ts';
 import { realClock as clock } from '../../common/ports/index.ts';
 import { type GdsReport, inspectGds } from '../../device-plugin/index.ts';
-import { print, table } from '../output.ts';
+import { print, reportFailure, table } from '../output.ts';
 
 type Options = { json?: boolean; sysfsRoot: string; devRoot: string; procRoot: string };
 
@@ -33,8 +33,11 @@ export function registerGds(doctor: Command): void {
     .option('--json', 'print one JSON object')
     .action(async ({ json, ...roots }: Options) => {
       using deadline = new Deadline({ clock, operation: 'looking at the machine', timeoutMs: TIMEOUT_MS });
-      const { signal } = deadline;
-      const report = await inspectGds(roots, { signal });
-      print(json === true, report, () => lines(report));
+      try {
+        const report = await inspectGds(roots, { signal: deadline.signal });
+        print(json === true, report, () => lines(report));
+      } catch (err) {
+        reportFailure(err, json === true);
+      }
     });
 }
