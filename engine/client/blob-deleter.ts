@@ -1,6 +1,6 @@
 import { NabuError } from '../../common/errors/index.ts';
 import { type BlobKey, blobKeyHex, type NodeId, type Stamp, type StampClock } from '../blob/index.ts';
-import type { CallOptions } from '../protocol/index.ts';
+import { type CallOptions, MAX_DELETE_KEYS } from '../protocol/index.ts';
 import type { NodeHealth } from './node-health.ts';
 import type { Placements } from './placements.ts';
 import type { DeleteRequest } from './types.ts';
@@ -27,6 +27,10 @@ export class BlobDeleter {
    * what is stamped before it, and whoever put a blob may have a clock that is ahead of ours: then one more round is stamped after that.
    */
   async delete({ keys, policy, homeSet, deadline, ...spread }: DeleteRequest): Promise<void> {
+    if (keys.length > MAX_DELETE_KEYS) {
+      const reason = `${keys.length} are more than ${MAX_DELETE_KEYS}`;
+      throw NabuError.of('INVALID_ARGUMENT', { field: 'keys', reason });
+    }
     const { placements, stamps } = this.#options;
     let left: readonly BlobKey[] = keys;
     for (let round = 1; round <= MAX_ROUNDS && left.length > 0; round++) {

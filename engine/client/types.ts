@@ -142,7 +142,7 @@ export type BlobStat = {
   readonly silent: readonly NodeId[];
 };
 
-/** Of one policy and home set; at most 256 at once. */
+/** Of one policy and home set; at most 1,024 at once, INVALID_ARGUMENT above. */
 export type DeleteRequest = Spread & {
   readonly keys: readonly BlobKey[];
   readonly policy: Policy;

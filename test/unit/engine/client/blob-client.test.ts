@@ -127,6 +127,18 @@ describe('blob client with all nodes there', () => {
     await assert.rejects(on.bench.get(key, { blobLength: data.length }), { code: 'BLOB_NOT_FOUND' });
   });
 
+  it('refuses to delete more at once than a message to a node takes', async () => {
+    using deadline = on.bench.cluster.deadline();
+    const keys = Array.from({ length: 1025 }, (_, i) => keyOf(String(i)));
+    const { client } = on.bench.cluster;
+    await assert.rejects(client.delete({ keys, policy: EC, deadline }), {
+      code: 'INVALID_ARGUMENT',
+      fields: { field: 'keys', reason: '1025 are more than 1024' },
+    });
+    assert.ok(on.bench.cluster.all().every(({ tombstones }) => tombstones.size === 0));
+    await client.delete({ keys: keys.slice(1), policy: EC, deadline });
+  });
+
   it('replicates with k = 1, any copy will do', async () => {
     const policy = parsePolicy('replica:3');
     const data = bytesOf(10_000);
