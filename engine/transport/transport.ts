@@ -91,7 +91,7 @@ export type AnswerPayload = {
 export type Answer = {
   /** Default 0. */
   readonly status?: number;
-  /** Not written again before it has left, or before `sent`; may lie in the payload's slot. */
+  /** Not written again before it has left; may lie in the payload's slot. */
   readonly meta?: Uint8Array;
   /** Becomes the transport's, which releases it when the bytes have left. */
   readonly payload?: AnswerPayload | undefined;
