@@ -10,5 +10,6 @@ export {
   type Unsubscribe,
 } from './device-pool.ts';
 export { KubeletPlugin, type KubeletPluginOptions } from './kubelet-plugin.ts';
+export type { CallOutcome, KubeletObserver } from './observer.ts';
 export { type ResourceName, resourceName } from './resource-name.ts';
 export type { ResourceState } from './resource-server.ts';

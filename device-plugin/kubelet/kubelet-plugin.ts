@@ -5,6 +5,7 @@ import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random } from '../../common/ports/index.ts';
 import type { DevicePool } from './device-pool.ts';
 import { KubeletFolder } from './kubelet-folder.ts';
+import { type KubeletObserver, NO_OBSERVER } from './observer.ts';
 import { endpointOf, type ResourceName } from './resource-name.ts';
 import { ResourceServer, type ResourceServerLimits, type ResourceState } from './resource-server.ts';
 
@@ -17,6 +18,7 @@ export type KubeletPluginOptions = {
   /** How often the folder is looked at while there is none or it cannot be watched. */
   readonly pollMs?: number;
   readonly limits?: Partial<ResourceServerLimits>;
+  readonly observer?: KubeletObserver;
 };
 
 const POLL_MS = 500;
@@ -65,8 +67,8 @@ export class KubeletPlugin {
       throw NabuError.of('ALREADY_EXISTS', { kind: 'resource', id: resource, reason: 'it is served' });
     }
     parseAddress(`unix:${join(this.#folder.path, endpointOf(resource))}`);
-    const { clock, random } = this.#options;
-    const parts = { pool, folder: this.#folder, clock, random, logger: this.#logger, limits: this.#limits };
+    const { clock, random, observer = NO_OBSERVER } = this.#options;
+    const parts = { pool, folder: this.#folder, clock, random, logger: this.#logger, limits: this.#limits, observer };
     const server = new ResourceServer(parts);
     this.#servers.set(resource, server);
     server.start();

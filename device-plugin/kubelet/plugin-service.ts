@@ -1,10 +1,12 @@
 import { NabuError } from '../../common/errors/index.ts';
 import type { Handlers, MessageInit } from '../../common/grpc/index.ts';
+import type { Clock } from '../../common/ports/index.ts';
 import type { v1beta1 } from '../../proto/gen/messages.js';
 import type { services } from '../../proto/gen/services.js';
 import type { DeviceList } from './device-list.ts';
 import type { ContainerGrant, DeviceId, DevicePool } from './device-pool.ts';
 import type { Newest } from './newest.ts';
+import type { CallOutcome, KubeletObserver } from './observer.ts';
 import { type Preference, parseAllocate, parsePreferences, parsePreStart } from './requests.ts';
 
 export type ServedPool = {
@@ -12,6 +14,8 @@ export type ServedPool = {
   readonly list: Newest<DeviceList>;
   /** Called when a ListAndWatch begins; what it returns, when that one ends. */
   readonly onStream: () => () => void;
+  readonly clock: Clock;
+  readonly observer: KubeletObserver;
 };
 
 function toResponse(grant: ContainerGrant): MessageInit<v1beta1.ContainerAllocateResponse> {
@@ -51,7 +55,7 @@ function choose(pool: DevicePool, list: DeviceList, wanted: Preference): readonl
  * UNIMPLEMENTED for a call that GetDevicePluginOptions does not offer.
  */
 export function pluginHandlers(served: ServedPool): Handlers<(typeof services)['v1beta1.DevicePlugin']> {
-  const { pool, list } = served;
+  const { pool, list, clock, observer } = served;
   return {
     getDevicePluginOptions: async () => pool.options,
 
@@ -75,14 +79,21 @@ export function pluginHandlers(served: ServedPool): Handlers<(typeof services)['
 
     // All containers or none: an error in one is the answer to the whole.
     allocate: async (request, { deadline }) => {
-      const containers = parseAllocate(request);
-      for (const ids of containers) list.value.requireHealthy(ids);
-      const containerResponses: MessageInit<v1beta1.ContainerAllocateResponse>[] = [];
-      for (const ids of containers) {
-        deadline.throwIfExpired();
-        containerResponses.push(toResponse(await pool.allocate(ids, deadline)));
+      const startedMs = clock.monotonicMs();
+      let outcome: CallOutcome = 'refused';
+      try {
+        const containers = parseAllocate(request);
+        for (const ids of containers) list.value.requireHealthy(ids);
+        const containerResponses: MessageInit<v1beta1.ContainerAllocateResponse>[] = [];
+        for (const ids of containers) {
+          deadline.throwIfExpired();
+          containerResponses.push(toResponse(await pool.allocate(ids, deadline)));
+        }
+        outcome = 'ok';
+        return { containerResponses };
+      } finally {
+        observer.allocated(pool.resource, clock.monotonicMs() - startedMs, outcome);
       }
-      return { containerResponses };
     },
 
     preStartContainer: async (request, { deadline }) => {

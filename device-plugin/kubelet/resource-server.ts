@@ -7,6 +7,7 @@ import { DeviceList } from './device-list.ts';
 import type { DevicePool, Unsubscribe } from './device-pool.ts';
 import type { KubeletFolder } from './kubelet-folder.ts';
 import { Newest } from './newest.ts';
+import type { KubeletObserver } from './observer.ts';
 import { pluginHandlers } from './plugin-service.ts';
 import { PluginSocket } from './plugin-socket.ts';
 import { Registration } from './registration.ts';
@@ -30,6 +31,7 @@ export type ResourceServerOptions = {
   readonly random: Random;
   readonly logger: Logger;
   readonly limits: ResourceServerLimits;
+  readonly observer: KubeletObserver;
 };
 
 export type ResourceState = {
@@ -79,7 +81,7 @@ export class ResourceServer {
 
   /** Throws what DeviceList.of throws, and INVALID_ARGUMENT when the pool's options promise what it has not. */
   constructor(options: ResourceServerOptions) {
-    const { pool, folder, clock, random, limits } = options;
+    const { pool, folder, clock, random, limits, observer } = options;
     if (pool.options.preStartRequired && pool.prepare === undefined) {
       throw NabuError.of('INVALID_ARGUMENT', { field: pool.resource, reason: 'preStartRequired without prepare' });
     }
@@ -95,7 +97,7 @@ export class ResourceServer {
       logger: this.#logger,
       maxMessageBytes: limits.maxMessageBytes,
       maxCallMs: limits.maxCallMs,
-      handlers: (onStream) => pluginHandlers({ pool, list: this.#list, onStream }),
+      handlers: (onStream) => pluginHandlers({ pool, list: this.#list, onStream, clock, observer }),
       onStream: () => this.#onStream(),
     });
   }
@@ -242,7 +244,11 @@ export class ResourceServer {
   }
 
   #announce(): number {
-    if (!this.#isAnnounced) this.#logger.info('registered with the kubelet', { devices: this.#list.value.size });
+    if (!this.#isAnnounced) {
+      const { observer, pool } = this.#options;
+      this.#logger.info('registered with the kubelet', { devices: this.#list.value.size });
+      observer.registered(pool.resource, 'ok');
+    }
     this.#isAnnounced = true;
     this.#cause = undefined;
     return Number.POSITIVE_INFINITY;
@@ -250,7 +256,11 @@ export class ResourceServer {
 
   #report(err: unknown): void {
     const cause = NabuError.is(err) ? `${err.code}: ${err.message}` : String(err);
-    if (cause !== this.#cause) this.#logger.warn('not registered with the kubelet', { error: err });
+    if (cause !== this.#cause) {
+      const { observer, pool } = this.#options;
+      this.#logger.warn('not registered with the kubelet', { error: err });
+      observer.registered(pool.resource, 'refused');
+    }
     this.#cause = cause;
     this.#isAnnounced = false;
   }
