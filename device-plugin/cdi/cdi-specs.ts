@@ -1,0 +1,143 @@
+import { mkdir, readdir, unlink } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+import { KeyedMutex } from '../../common/concurrency/index.ts';
+import { NabuError } from '../../common/errors/index.ts';
+import { atomicWriteFile, readJsonFile, syncFolder } from '../../common/fs/index.ts';
+import { type CdiKind, cdiName, isSpecName, type SpecName } from './name.ts';
+import { type CdiContent, type CdiSpec, cdiSpec, cdiSpecSchema } from './spec.ts';
+
+const MODE = 0o644; // no secrets, and some runtimes are not root
+const FOLDER_MODE = 0o755;
+const MAX_WAITERS = 1024;
+const ENDING = '.json';
+const UNFINISHED = '.tmp';
+
+/**
+ * The spec files of one kind in a folder that it shares with other vendors and other kinds: /var/run/cdi, or wherever the
+ * runtime looks. File names are those that CDI proposes for specs that come and go, vendor-class_name.json, and nothing
+ * else is ever read, listed or removed. One process writes one kind.
+ *
+ * A runtime sees a file as it was or as it is, also after a crash at any point. An unfinished one has a name that runtimes
+ * pass over, and is removed by the next `start`. It lies in the same folder because they refresh on the event of its
+ * renaming: a file that is moved in from elsewhere makes none that they heed (CDI 1.1, pkg/cdi, watch).
+ */
+export class CdiSpecs {
+  readonly kind: CdiKind;
+  readonly folder: string;
+  readonly #prefix: string;
+  /** Changes of one file one after the other, in the order of the calls. */
+  readonly #turns = new KeyedMutex<SpecName>({ name: 'CDI spec', maxWaiters: MAX_WAITERS });
+
+  /** Throws INVALID_ARGUMENT when the folder is not an absolute path. */
+  constructor(options: { readonly folder: string; readonly kind: CdiKind }) {
+    this.kind = options.kind;
+    this.folder = options.folder;
+    if (!isAbsolute(this.folder)) {
+      throw NabuError.of('INVALID_ARGUMENT', { field: 'CDI folder', reason: `${this.folder} is not an absolute path` });
+    }
+    this.#prefix = `${this.kind.replace('/', '-')}_`;
+  }
+
+  /** Makes the folder if there is none, and removes what a crash has left unfinished. Once, before anything is written. */
+  async start(): Promise<void> {
+    await this.#usable(async () => {
+      await mkdir(this.folder, { recursive: true, mode: FOLDER_MODE });
+      for (const file of await this.#files(UNFINISHED)) await remove(join(this.folder, file));
+    });
+  }
+
+  /**
+   * Makes or replaces a file; durable when it resolves, and then the runtime knows its devices as soon as it has seen the
+   * folder's event. Throws INVALID_ARGUMENT for content that a runtime would refuse, PATH_UNUSABLE.
+   */
+  async write(name: SpecName, content: CdiContent): Promise<CdiSpec> {
+    const spec = cdiSpec(this.kind, content);
+    const body = `${JSON.stringify(spec, null, 2)}\n`;
+    await this.#turns.run(name, () =>
+      this.#usable(async () => {
+        await mkdir(this.folder, { recursive: true, mode: FOLDER_MODE }); // someone may have cleared /run
+        await atomicWriteFile(this.#pathOf(name), body, MODE);
+      }),
+    );
+    return spec;
+  }
+
+  /** Durable when it resolves; false when there was none. */
+  async remove(name: SpecName): Promise<boolean> {
+    return await this.#turns.run(name, () =>
+      this.#usable(async () => {
+        const wasThere = await remove(this.#pathOf(name));
+        if (wasThere) await syncFolder(this.folder);
+        return wasThere;
+      }),
+    );
+  }
+
+  /** Undefined when there is none. Throws FILE_INVALID for one that is not as we write them. */
+  async read(name: SpecName): Promise<CdiSpec | undefined> {
+    return await readJsonFile(this.#pathOf(name), cdiSpecSchema);
+  }
+
+  /** Sorted. None when there is no folder. */
+  async list(): Promise<readonly SpecName[]> {
+    const files = await this.#usable(() => this.#files(ENDING));
+    return files
+      .map((file) => this.#nameIn(file))
+      .filter(isSpecName)
+      .sort();
+  }
+
+  /** Removes all but these: what an earlier process has left of things that are gone. Returns what it removed. */
+  async keepOnly(names: Iterable<SpecName>): Promise<readonly SpecName[]> {
+    const kept = new Set(names);
+    const orphans = (await this.list()).filter((name) => !kept.has(name));
+    for (const name of orphans) await this.remove(name);
+    return orphans;
+  }
+
+  /** 'vendor/class=device'. Throws INVALID_ARGUMENT. */
+  nameOf(device: string): string {
+    return cdiName(this.kind, device);
+  }
+
+  #pathOf(name: SpecName): string {
+    return join(this.folder, `${this.#prefix}${name}${ENDING}`);
+  }
+
+  async #files(ending: string): Promise<readonly string[]> {
+    const all = await readdir(this.folder).catch((err: unknown) => {
+      if (codeOf(err) === 'ENOENT') return [];
+      throw err;
+    });
+    return all.filter((file) => file.startsWith(this.#prefix) && file.endsWith(ending));
+  }
+
+  #nameIn(file: string): string {
+    return file.slice(this.#prefix.length, -ENDING.length);
+  }
+
+  async #usable<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (err) {
+      const code = codeOf(err);
+      if (NabuError.is(err) || code === undefined) throw err;
+      throw NabuError.of('PATH_UNUSABLE', { path: this.folder, reason: code }, { cause: err });
+    }
+  }
+}
+
+function codeOf(err: unknown): string | undefined {
+  const code: unknown = Reflect.get(Object(err), 'code');
+  return typeof code === 'string' ? code : undefined;
+}
+
+async function remove(path: string): Promise<boolean> {
+  try {
+    await unlink(path);
+    return true;
+  } catch (err) {
+    if (codeOf(err) === 'ENOENT') return false;
+    throw err;
+  }
+}
