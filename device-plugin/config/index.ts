@@ -1,3 +1,6 @@
+export { parsePluginConfig } from './parse.ts';
+export { type HealthConfig, type PluginConfig, pluginConfigSchema } from './plugin-config.ts';
+export { readPluginConfig } from './read.ts';
 export {
   type CufileConfig,
   type GdsConfig,
@@ -7,4 +10,6 @@ export {
   type ResourceConfig,
   resourceConfigSchema,
 } from './resource-config.ts';
+export { RESOURCE_DOMAIN, resourceNameOf, shortNameOf } from './resource-names.ts';
+export { allowedText, configNode, type SchemaNode } from './schema-node.ts';
 export type { HcaSelector, PciSelector } from './selector.ts';

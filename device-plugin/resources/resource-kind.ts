@@ -1,7 +1,7 @@
 import type { Deadline } from '../../common/concurrency/index.ts';
 import type { Inventory } from '../discovery/index.ts';
 import type { ContainerGrant, PoolOptions, ResourceName } from '../kubelet/index.ts';
-import type { Unit, UnitState } from './unit.ts';
+import type { Cause, Unit, UnitState } from './unit.ts';
 
 /**
  * What one resource is made of, on any machine. It keeps no state: which units were there before, how long one has been well
@@ -12,6 +12,8 @@ export type ResourceKind = {
   readonly options: PoolOptions;
   /** Pure. All units of this machine, in a stable order, no two with one id. */
   units(machine: Inventory): readonly UnitState[];
+  /** Pure. What is to be said of a unit that was there and is not among `units` now; without it, that it is absent. */
+  missing?(unit: Unit, machine: Inventory): Cause | undefined;
   /** What a container gets with these healthy units. As DevicePool.allocate: a second call does nothing more. */
   grant(units: readonly Unit[], machine: Inventory, deadline: Deadline): ContainerGrant | Promise<ContainerGrant>;
   /** PreStartContainer, after the pool has looked at the units' health. Throws NabuError when it must not start. */

@@ -1,0 +1,49 @@
+import { NabuError } from '../../common/errors/index.ts';
+import { refuseInvalidPart } from '../cufile/index.ts';
+import type { PluginConfig } from './plugin-config.ts';
+import { keyPath } from './problem.ts';
+import type { ResourceConfig } from './resource-config.ts';
+import { resourceNameOf } from './resource-names.ts';
+
+const PAGE_BYTES = { '2Mi': 2 ** 21, '1Gi': 2 ** 30 } as const;
+
+/** What each key may hold by itself and the whole may not. Undefined: nothing. Pure. */
+export function contradictionIn({ health, resources }: PluginConfig): string | undefined {
+  if (health.recoverLimitMs < health.recoverMs) {
+    return `health.recoverLimitMs is ${health.recoverLimitMs}; allowed: at least health.recoverMs, ${health.recoverMs}`;
+  }
+  for (const [at, resource] of resources.entries()) {
+    const problem = doubled(resources, at) ?? wrongByItself(resource, ['resources', at]);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function doubled(resources: readonly ResourceConfig[], at: number): string | undefined {
+  const resource = resources[at];
+  if (resource === undefined) return undefined;
+  const name = resourceNameOf(resource);
+  const before = resources.slice(0, at);
+  const same = before.findIndex((other) => resourceNameOf(other) === name);
+  if (same >= 0) return `resources[${at}] is ${name}, as resources[${same}] is; allowed: each name once`;
+  if (resource.kind !== 'hugetlbfs' || resource.mountPath === undefined) return undefined;
+  const mounted = before.findIndex((other) => other.kind === 'hugetlbfs' && other.mountPath === resource.mountPath);
+  if (mounted < 0) return undefined;
+  return `resources[${at}].mountPath is ${resource.mountPath}, as that of resources[${mounted}] is; allowed: each path once`;
+}
+
+function wrongByItself(resource: ResourceConfig, path: readonly PropertyKey[]): string | undefined {
+  if (resource.kind === 'hugetlbfs') {
+    const { pageSize, unitBytes } = resource;
+    if (unitBytes % PAGE_BYTES[pageSize] === 0) return undefined;
+    return `${keyPath([...path, 'unitBytes'])} is ${unitBytes}; allowed: a multiple of the page, ${PAGE_BYTES[pageSize]}`;
+  }
+  if (resource.kind !== 'cufile' && resource.kind !== 'gds') return undefined;
+  try {
+    refuseInvalidPart(resource.overrides, resource.version);
+    return undefined;
+  } catch (err) {
+    if (!NabuError.is(err)) throw err;
+    return `${keyPath([...path, 'overrides'])}: ${err.message}`;
+  }
+}

@@ -1,0 +1,169 @@
+import type { Deadline } from '../../common/concurrency/index.ts';
+import { NabuError } from '../../common/errors/index.ts';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Inventory } from '../discovery/index.ts';
+import type {
+  ContainerGrant,
+  DeviceId,
+  DevicePool,
+  PooledDevice,
+  PoolOptions,
+  ResourceName,
+  Unsubscribe,
+} from '../kubelet/index.ts';
+import { preferred } from './preferred.ts';
+import type { ResourceKind } from './resource-kind.ts';
+import type { Cause, Unit, UnitState } from './unit.ts';
+
+/** The machine as it was last seen. */
+export type InventorySource = {
+  readonly inventory: Inventory;
+  /** The listener hears after `inventory` has been replaced by one that says something else. */
+  watch(listener: () => void): Unsubscribe;
+};
+
+/** Who says whether a unit counts as healthy, given the causes against it now and before. */
+export type UnitHealth = {
+  update(units: readonly UnitState[]): void;
+  healthy(id: DeviceId): boolean;
+  causesOf(id: DeviceId): readonly Cause[];
+  /** The listener hears that `healthy` would say something else of some unit. */
+  watch(listener: () => void): Unsubscribe;
+  close(): void;
+};
+
+export type MachinePoolOptions = {
+  readonly kind: ResourceKind;
+  readonly machine: InventorySource;
+  /** The pool's own: it closes it. */
+  readonly health: UnitHealth;
+  /** Why a device may not be had here for another reason than how it is, such as that it is given out by claims. */
+  readonly withheld: (device: string) => Cause | undefined;
+  readonly logger: Logger;
+};
+
+/** How many units that are gone a pool remembers; the oldest are forgotten first. */
+const GONE_LIMIT = 4096;
+
+/**
+ * A resource on a machine that changes. What a kind makes of the machine now, and what it made of it before: a unit that
+ * was there stays in the list, unhealthy, until it is there again or the configuration no longer has it. (A kubelet that is
+ * told of fewer devices fails the pods that it restarts with; one that is told of unhealthy ones keeps them apart.)
+ */
+export class MachinePool implements DevicePool {
+  readonly resource: ResourceName;
+  readonly options: PoolOptions;
+  readonly #machine: InventorySource;
+  readonly #health: UnitHealth;
+  readonly #withheld: (device: string) => Cause | undefined;
+  readonly #logger: Logger;
+  readonly #listeners = new Set<() => void>();
+  readonly #subscriptions: readonly Unsubscribe[];
+  #kind: ResourceKind;
+  /** In the order of the list: those of the machine first, then those that are gone. */
+  #units: ReadonlyMap<DeviceId, UnitState> = new Map();
+
+  constructor({ kind, machine, health, withheld, logger }: MachinePoolOptions) {
+    this.resource = kind.resource;
+    this.options = kind.options;
+    this.#kind = kind;
+    this.#machine = machine;
+    this.#health = health;
+    this.#withheld = withheld;
+    this.#logger = logger.child({ resource: kind.resource });
+    this.refresh();
+    this.#subscriptions = [machine.watch(() => this.refresh()), health.watch(() => this.#tell())];
+  }
+
+  /** Every unit with what is against it now, whether or not it counts as healthy yet. */
+  get units(): readonly UnitState[] {
+    return [...this.#units.values()];
+  }
+
+  /**
+   * Another configuration of the same resource. What the kubelet has been told stays; units that this one does not have are
+   * gone from the list. Throws INVALID_ARGUMENT for another resource, or one with other options, which are told once.
+   */
+  use(kind: ResourceKind): void {
+    const { preStartRequired, getPreferredAllocationAvailable } = kind.options;
+    const isSame =
+      kind.resource === this.resource &&
+      preStartRequired === this.options.preStartRequired &&
+      getPreferredAllocationAvailable === this.options.getPreferredAllocationAvailable;
+    if (!isSame) throw NabuError.of('INVALID_ARGUMENT', { field: this.resource, reason: 'it is registered otherwise' });
+    this.#kind = kind;
+    this.#units = new Map();
+    this.refresh();
+  }
+
+  /** Looks at the machine and at what is withheld again. */
+  refresh(): void {
+    const kind = this.#kind;
+    const { inventory } = this.#machine;
+    const units = new Map<DeviceId, UnitState>();
+    for (const unit of kind.units(inventory)) units.set(unit.id, this.#judged(unit));
+    const gone = [...this.#units.values()].filter(({ id }) => !units.has(id));
+    for (const unit of gone.slice(-GONE_LIMIT)) {
+      const absent: Cause = { code: 'absent', detail: `${unit.device} is not there any more` };
+      units.set(unit.id, this.#judged({ ...unit, causes: [kind.missing?.(unit, inventory) ?? absent] }));
+    }
+    const isChanged = !sameIds(units, this.#units);
+    this.#units = units;
+    this.#health.update([...units.values()]);
+    if (isChanged) this.#tell();
+  }
+
+  #judged(unit: UnitState): UnitState {
+    const cause = this.#withheld(unit.device);
+    return cause === undefined ? unit : { ...unit, causes: [cause, ...unit.causes] };
+  }
+
+  devices(): readonly PooledDevice[] {
+    return [...this.#units.values()].map(({ id, numaNodes }) => ({ id, healthy: this.#health.healthy(id), numaNodes }));
+  }
+
+  watch(listener: () => void): Unsubscribe {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  prefer(available: readonly DeviceId[], mustInclude: readonly DeviceId[], size: number): readonly DeviceId[] {
+    return preferred(this.#units, available, mustInclude, size);
+  }
+
+  /** Throws DEVICE_NOT_FOUND, DEVICE_UNHEALTHY, or what the kind throws. */
+  async allocate(ids: readonly DeviceId[], deadline: Deadline): Promise<ContainerGrant> {
+    const grant = await this.#kind.grant(this.#healthyUnits(ids), this.#machine.inventory, deadline);
+    this.#logger.info('allocated', { ids });
+    return grant;
+  }
+
+  /** Throws as `allocate` does. */
+  async prepare(ids: readonly DeviceId[], deadline: Deadline): Promise<void> {
+    await this.#kind.prepare?.(this.#healthyUnits(ids), this.#machine.inventory, deadline);
+  }
+
+  close(): void {
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
+    this.#health.close();
+    this.#listeners.clear();
+  }
+
+  #healthyUnits(ids: readonly DeviceId[]): readonly Unit[] {
+    const { resource } = this;
+    return ids.map((id) => {
+      const unit = this.#units.get(id);
+      if (unit === undefined) throw NabuError.of('DEVICE_NOT_FOUND', { resource, id });
+      if (!this.#health.healthy(id)) throw NabuError.of('DEVICE_UNHEALTHY', { resource, id });
+      return unit;
+    });
+  }
+
+  #tell(): void {
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+function sameIds(a: ReadonlyMap<DeviceId, UnitState>, b: ReadonlyMap<DeviceId, UnitState>): boolean {
+  return a.size === b.size && [...a.keys()].every((id) => b.has(id));
+}
