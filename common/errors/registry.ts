@@ -168,6 +168,7 @@ export const ERRORS = {
   // Devices as the kubelet asks for them (device-plugin/)
   DEVICE_NOT_FOUND: entry('{resource} has no device {id}', 'NOT_FOUND', 404, false),
   DEVICE_UNHEALTHY: entry('device {id} of {resource} is unhealthy', 'FAILED_PRECONDITION', 409, true),
+  DEVICE_UNUSABLE: entry('{id} of {resource} cannot be used now: {reason}', 'FAILED_PRECONDITION', 409, true),
 
   // cuFile's configuration for a container (device-plugin/cufile/)
   CUFILE_UNAVAILABLE: entry('no cufile.json can be made: {reason}', 'FAILED_PRECONDITION', 409, false),

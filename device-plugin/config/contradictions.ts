@@ -9,8 +9,8 @@ const PAGE_BYTES = { '2Mi': 2 ** 21, '1Gi': 2 ** 30 } as const;
 
 /** What each key may hold by itself and the whole may not. Undefined: nothing. Pure. */
 export function contradictionIn({ health, resources }: PluginConfig): string | undefined {
-  if (health.recoverLimitMs < health.recoverMs) {
-    return `health.recoverLimitMs is ${health.recoverLimitMs}; allowed: at least health.recoverMs, ${health.recoverMs}`;
+  if (health.maxRecoverMs < health.recoverMs) {
+    return `health.maxRecoverMs is ${health.maxRecoverMs}; allowed: at least health.recoverMs, ${health.recoverMs}`;
   }
   for (const [at, resource] of resources.entries()) {
     const problem = doubled(resources, at) ?? wrongByItself(resource, ['resources', at]);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { HYSTERESIS } from '../health/index.ts';
 import { resourceConfigSchema } from './resource-config.ts';
 
 /** More than the sockets, the CDI specs and the reader of the file would bear. */
@@ -9,14 +10,20 @@ const healthSchema = z.strictObject({
     .int()
     .min(0)
     .max(600_000)
-    .default(2000)
+    .default(HYSTERESIS.recoverMs)
     .describe('How long nothing may be wrong with a device until it counts as healthy again, in milliseconds.'),
-  recoverLimitMs: z
+  maxRecoverMs: z
     .int()
     .min(0)
     .max(3_600_000)
-    .default(120_000)
-    .describe('For a device that turns unhealthy again and again that time doubles, up to this, in milliseconds.'),
+    .default(HYSTERESIS.maxRecoverMs)
+    .describe('With each failure that follows soon that time doubles, up to this, in milliseconds.'),
+  calmMs: z
+    .int()
+    .min(0)
+    .max(86_400_000)
+    .default(HYSTERESIS.calmMs)
+    .describe('Healthy for so long, a device is trusted as one that never failed, in milliseconds.'),
 });
 
 /** The configuration file, whole: what this node offers, and as what. Parsed strictly: an unknown key is refused. */

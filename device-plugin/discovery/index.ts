@@ -17,4 +17,4 @@ export { discoverProcess, type MemoryLock, type Mount, type ProcessView } from '
 export type { RdmaPortNode } from './rdma-nodes.ts';
 export { StuckReads } from './stuck-reads.ts';
 export type { DiscoveryOptions, DiscoveryRoots } from './survey-of.ts';
-export type { TreeEntry, TreeFiles } from './tree-files.ts';
+export { nodeFiles, type TreeEntry, type TreeFiles } from './tree-files.ts';

@@ -1,7 +1,6 @@
 import type { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
-import type { Inventory } from '../discovery/index.ts';
 import type {
   ContainerGrant,
   DeviceId,
@@ -11,16 +10,10 @@ import type {
   ResourceName,
   Unsubscribe,
 } from '../kubelet/index.ts';
+import type { MachineWatch } from '../machine/index.ts';
 import { preferred } from './preferred.ts';
 import type { ResourceKind } from './resource-kind.ts';
 import type { Cause, Unit, UnitState } from './unit.ts';
-
-/** The machine as it was last seen. */
-export type InventorySource = {
-  readonly inventory: Inventory;
-  /** The listener hears after `inventory` has been replaced by one that says something else. */
-  watch(listener: () => void): Unsubscribe;
-};
 
 /** Who says whether a unit counts as healthy, given the causes against it now and before. */
 export type UnitHealth = {
@@ -34,7 +27,7 @@ export type UnitHealth = {
 
 export type MachinePoolOptions = {
   readonly kind: ResourceKind;
-  readonly machine: InventorySource;
+  readonly machine: MachineWatch;
   /** The pool's own: it closes it. */
   readonly health: UnitHealth;
   /** Why a device may not be had here for another reason than how it is, such as that it is given out by claims. */
@@ -53,7 +46,7 @@ const GONE_LIMIT = 4096;
 export class MachinePool implements DevicePool {
   readonly resource: ResourceName;
   readonly options: PoolOptions;
-  readonly #machine: InventorySource;
+  readonly #machine: MachineWatch;
   readonly #health: UnitHealth;
   readonly #withheld: (device: string) => Cause | undefined;
   readonly #logger: Logger;
