@@ -169,6 +169,9 @@ export const ERRORS = {
   DEVICE_NOT_FOUND: entry('{resource} has no device {id}', 'NOT_FOUND', 404, false),
   DEVICE_UNHEALTHY: entry('device {id} of {resource} is unhealthy', 'FAILED_PRECONDITION', 409, true),
   DEVICE_UNUSABLE: entry('{id} of {resource} cannot be used now: {reason}', 'FAILED_PRECONDITION', 409, true),
+  CLAIM_REFUSED: entry('claim {claim} cannot be prepared: {reason}', 'FAILED_PRECONDITION', 409, true),
+  KUBE_NOT_FOUND: entry('the API server has no such object: {operation}: {reason}', 'NOT_FOUND', 404, false),
+  KUBE_REFUSED: entry('the API server refuses {operation}: {reason}', 'INVALID_ARGUMENT', 400, false),
 
   // cuFile's configuration for a container (device-plugin/cufile/)
   CUFILE_UNAVAILABLE: entry('no cufile.json can be made: {reason}', 'FAILED_PRECONDITION', 409, false),
