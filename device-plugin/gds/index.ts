@@ -1,4 +1,4 @@
 export { inspectGds } from './inspect.ts';
-export { modeOf as gdsModeOf } from './machine-requirements.ts';
+export { type DirectPaths, directPaths, modeOf as gdsModeOf } from './machine-requirements.ts';
 export { type GdsReport, gdsReport } from './report.ts';
 export type { GdsMode } from './requirement.ts';

@@ -101,6 +101,29 @@ export function modeOf(inventory: Inventory): GdsMode {
   return p2pDma(inventory, true).verdict === 'yes' ? 'p2pdma' : 'compat';
 }
 
+/** What is missing for each way past host memory; '' where nothing is. */
+export type DirectPaths = {
+  /** Without a GPU that NVIDIA's driver serves there is nothing to read into, not even through host memory. */
+  readonly gpu: string;
+  readonly 'nvidia-fs': string;
+  readonly p2pdma: string;
+};
+
+function lackOf({ verdict, found, toDo }: Requirement): string {
+  if (verdict === 'yes') return '';
+  const told = verdict === 'unknown' ? `nothing tells for certain (${found})` : found;
+  return toDo === '' ? told : `${told}: ${toDo}`;
+}
+
+/** By which ways past host memory cuFile can go here, and what keeps it from the others. Pure. */
+export function directPaths(inventory: Inventory): DirectPaths {
+  return {
+    gpu: lackOf(gpuDriver(inventory)),
+    'nvidia-fs': lackOf(nvidiaFs(inventory, true)),
+    p2pdma: lackOf(p2pDma(inventory, true)),
+  };
+}
+
 /** What the machine has of what GPUDirect Storage needs. Pure. */
 export function machineRequirements(inventory: Inventory): readonly Requirement[] {
   const mode = modeOf(inventory);

@@ -1,4 +1,8 @@
+export { cufileKind } from './cufile.ts';
+export { HostNetAddresses, type NetAddresses } from './cufile-addresses.ts';
+export type { CufileParts } from './cufile-container.ts';
 export { DeviceCheck, type DeviceCheckOptions } from './device-check.ts';
+export { gdsKind } from './gds.ts';
 export { type HcaDeviceFile, hcaCauses } from './hca-health.ts';
 export { hcaDevices, type Match, matchHca, matchPci, type SelectedHca, selectHcas } from './hca-selection.ts';
 export { devicePathHere, devicePathInHost, type HostPaths } from './host-paths.ts';

@@ -13,7 +13,8 @@ export const CAUSE_CODES = [
   'link', // no port is in a state that counts as healthy
   'device-file', // a device file that it is used by is missing
   'driver', // bound to another driver than it has to be
-  'nvidia-fs', // the module that it was offered by is gone
+  'nvidia-fs', // the module is not loaded, or not whole, and no other way past host memory is there
+  'p2pdma', // the same of peer-to-peer DMA
   'pages', // fewer huge pages, or fewer free ones, than it needs
   'mode', // it is given out the other way (plugin or DRA), or waits for the last holder of that
 ] as const;
