@@ -1,41 +1,34 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
-import * as bench from './commands/bench.ts';
-import * as blob from './commands/blob.ts';
-import * as control from './commands/control.ts';
-import * as csi from './commands/csi.ts';
-import * as doctor from './commands/doctor.ts';
-import * as down from './commands/down.ts';
-import * as node from './commands/node.ts';
-import * as status from './commands/status.ts';
-import * as stor from './commands/stor.ts';
-import * as up from './commands/up.ts';
-import * as version from './commands/version.ts';
-import * as volume from './commands/volume.ts';
-import * as volumeServer from './commands/volume-server.ts';
 import { readVersion } from './version.ts';
 
-/** Each file of commands/ adds its own subcommands; the order here is the order of --help. */
-const COMMANDS: readonly { register(program: Command): void }[] = [
-  up,
-  down,
-  status,
-  volume,
-  blob,
-  node,
-  doctor,
-  bench,
-  control,
-  stor,
-  csi,
-  volumeServer,
-  version,
-];
+type CommandModule = { register(program: Command): void };
+
+/** Each file of commands/ adds its own subcommand, by its name; the order here is the order of --help. */
+const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
+  up: () => import('./commands/up.ts'),
+  down: () => import('./commands/down.ts'),
+  status: () => import('./commands/status.ts'),
+  volume: () => import('./commands/volume.ts'),
+  blob: () => import('./commands/blob.ts'),
+  node: () => import('./commands/node.ts'),
+  doctor: () => import('./commands/doctor.ts'),
+  bench: () => import('./commands/bench.ts'),
+  control: () => import('./commands/control.ts'),
+  stor: () => import('./commands/stor.ts'),
+  csi: () => import('./commands/csi.ts'),
+  'device-plugin': () => import('./commands/device-plugin.ts'),
+  'volume-server': () => import('./commands/volume-server.ts'),
+  version: () => import('./commands/version.ts'),
+};
 
 const program = new Command('nabu')
   .description('NabuStore: erasure-coded blob storage for AI clusters')
   .version(readVersion())
   .showHelpAfterError()
   .enablePositionalOptions();
-for (const command of COMMANDS) command.register(program);
+// A daemon that runs on every node does not hold the code of all the others in memory.
+const [, , name = ''] = process.argv;
+const named = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+for (const load of named === undefined ? Object.values(COMMANDS) : [named]) (await load()).register(program);
 await program.parseAsync();

@@ -1,3 +1,4 @@
+export { ConfigFile, type ConfigFileOptions } from './config-file.ts';
 export { parsePluginConfig } from './parse.ts';
 export { type HealthConfig, type PluginConfig, pluginConfigSchema } from './plugin-config.ts';
 export { readPluginConfig } from './read.ts';

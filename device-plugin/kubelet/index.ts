@@ -1,3 +1,4 @@
+export { Backoff, type BackoffOptions } from './backoff.ts';
 export {
   type ContainerGrant,
   type DeviceId,
@@ -10,6 +11,8 @@ export {
   type Unsubscribe,
 } from './device-pool.ts';
 export { KubeletPlugin, type KubeletPluginOptions } from './kubelet-plugin.ts';
+export { Newest } from './newest.ts';
 export type { CallOutcome, KubeletObserver } from './observer.ts';
 export { type ResourceName, resourceName } from './resource-name.ts';
 export type { ResourceState } from './resource-server.ts';
+export { WakeUp } from './wake-up.ts';

@@ -47,11 +47,12 @@ export class MachinePool implements DevicePool {
   readonly resource: ResourceName;
   readonly options: PoolOptions;
   readonly #machine: MachineWatch;
-  readonly #health: UnitHealth;
   readonly #withheld: (device: string) => Cause | undefined;
   readonly #logger: Logger;
   readonly #listeners = new Set<() => void>();
-  readonly #subscriptions: readonly Unsubscribe[];
+  readonly #unwatchMachine: Unsubscribe;
+  #health: UnitHealth;
+  #unwatchHealth: Unsubscribe;
   #kind: ResourceKind;
   /** In the order of the list: those of the machine first, then those that are gone. */
   #units: ReadonlyMap<DeviceId, UnitState> = new Map();
@@ -65,7 +66,8 @@ export class MachinePool implements DevicePool {
     this.#withheld = withheld;
     this.#logger = logger.child({ resource: kind.resource });
     this.refresh();
-    this.#subscriptions = [machine.watch(() => this.refresh()), health.watch(() => this.#tell())];
+    this.#unwatchMachine = machine.watch(() => this.#onMachine());
+    this.#unwatchHealth = health.watch(() => this.#tell());
   }
 
   /** Every unit with what is against it now, whether or not it counts as healthy yet. */
@@ -84,18 +86,30 @@ export class MachinePool implements DevicePool {
       preStartRequired === this.options.preStartRequired &&
       getPreferredAllocationAvailable === this.options.getPreferredAllocationAvailable;
     if (!isSame) throw NabuError.of('INVALID_ARGUMENT', { field: this.resource, reason: 'it is registered otherwise' });
+    this.#look(kind, []);
     this.#kind = kind;
-    this.#units = new Map();
+  }
+
+  /** Another judge of health, who knows nothing of what was before. The one until now is closed. */
+  judgeBy(health: UnitHealth): void {
+    this.#unwatchHealth();
+    this.#health.close();
+    this.#health = health;
+    this.#unwatchHealth = health.watch(() => this.#tell());
     this.refresh();
+    this.#tell();
   }
 
   /** Looks at the machine and at what is withheld again. */
   refresh(): void {
-    const kind = this.#kind;
+    this.#look(this.#kind, [...this.#units.values()]);
+  }
+
+  #look(kind: ResourceKind, before: readonly UnitState[]): void {
     const { inventory } = this.#machine;
     const units = new Map<DeviceId, UnitState>();
     for (const unit of kind.units(inventory)) units.set(unit.id, this.#judged(unit));
-    const gone = [...this.#units.values()].filter(({ id }) => !units.has(id));
+    const gone = before.filter(({ id }) => !units.has(id));
     for (const unit of gone.slice(-GONE_LIMIT)) {
       const absent: Cause = { code: 'absent', detail: `${unit.device} is not there any more` };
       units.set(unit.id, this.#judged({ ...unit, causes: [kind.missing?.(unit, inventory) ?? absent] }));
@@ -104,6 +118,15 @@ export class MachinePool implements DevicePool {
     this.#units = units;
     this.#health.update([...units.values()]);
     if (isChanged) this.#tell();
+  }
+
+  /** Whatever a machine shows, the pools of other resources hear of it as well. */
+  #onMachine(): void {
+    try {
+      this.refresh();
+    } catch (err) {
+      this.#logger.error('the units of the machine cannot be told: those before stand', { error: err });
+    }
   }
 
   #judged(unit: UnitState): UnitState {
@@ -137,7 +160,8 @@ export class MachinePool implements DevicePool {
   }
 
   close(): void {
-    for (const unsubscribe of this.#subscriptions) unsubscribe();
+    this.#unwatchMachine();
+    this.#unwatchHealth();
     this.#health.close();
     this.#listeners.clear();
   }

@@ -1,0 +1,1 @@
+export { type AgentOptions, DevicePluginAgent } from './agent.ts';

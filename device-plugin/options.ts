@@ -1,0 +1,42 @@
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import { type ConfigOf, defineConfig, option } from '../common/config/index.ts';
+import { LOG_LEVELS } from '../common/logging/index.ts';
+
+const folder = z.string().regex(/^\//, 'an absolute path');
+const folderOrEmpty = z.string().regex(/^(\/|$)/, 'an absolute path, or empty');
+
+export const DEVICE_PLUGIN_OPTIONS = defineConfig('device-plugin', {
+  resources: option(
+    z.string().min(1),
+    'file of the resources, followed while the plugin runs; docs/reference/device-plugin-config.md',
+    '/etc/nabustore/device-plugin.yaml',
+  ),
+  sysfsRoot: option(folder, 'where the sysfs of the machine is', '/sys'),
+  devRoot: option(folder, 'where its device files are', '/dev'),
+  containerDevRoot: option(folder, 'the same folder as the container runtime finds it on the host', '/dev'),
+  procRoot: option(folder, 'where its procfs is', '/proc'),
+  kubeletDir: option(
+    folder,
+    "the kubelet's folder: device-plugins, pod-resources and plugins are below it",
+    '/var/lib/kubelet',
+  ),
+  stateDir: option(folder, 'what outlives the process', '/var/lib/nabustore/device-plugin'),
+  stateDirInHost: option(folderOrEmpty, 'the same folder on the host; empty: the same path', ''),
+  cdiDir: option(folder, 'where the container runtime reads CDI specs', '/var/run/cdi'),
+  udevDirInHost: option(folder, "the host's udev database", '/run/udev'),
+  metrics: option(
+    z.string(),
+    'where figures, /healthz and /readyz are served, such as tcp:0.0.0.0:9477; empty: nowhere',
+    '',
+  ),
+  nodeName: option(z.string(), 'name of this node in Kubernetes; empty: the host name', ''),
+  featuresDir: option(folderOrEmpty, 'where node-feature-discovery reads labels from files; empty: no labels', ''),
+  logLevel: option(z.enum(LOG_LEVELS), 'what is logged', 'info'),
+});
+
+export type DevicePluginOptions = ConfigOf<typeof DEVICE_PLUGIN_OPTIONS.options>;
+
+export function nodeNameOf({ nodeName }: Pick<DevicePluginOptions, 'nodeName'>): string {
+  return nodeName === '' ? hostname().toLowerCase() : nodeName;
+}
