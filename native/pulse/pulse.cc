@@ -1,0 +1,242 @@
+#include "pulse/pulse.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <system_error>
+#include <utility>
+
+namespace nabu::pulse {
+namespace {
+
+using Time = std::chrono::steady_clock;
+
+struct Entry {
+  explicit Entry(Probe of) : probe(std::move(of)) {}
+  const Probe probe;
+  // All that follows: under the lock of the state.
+  std::optional<Reading> last;
+  bool isHanging = false;
+  bool isChanged = false;
+};
+
+}  // namespace
+
+/**
+ * Shared by all threads, so that one that hangs for ever never points to what is gone. `mutex`
+ * guards everything but `options` and `fd`, and is never held while a look is under way.
+ *
+ * The conductor begins rounds and watches over them; the worker whose number is `worker` takes the
+ * entries of a round one by one. A worker that does not come back from a look loses its number: it
+ * reports when it does, and ends.
+ */
+struct Pulse::State {
+  explicit State(PulseOptions with, int eventFd) : options(std::move(with)), fd(eventFd) {}
+  ~State() { ::close(fd); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  const PulseOptions options;
+  const int fd;
+
+  std::mutex mutex;
+  std::condition_variable toConductor;
+  std::condition_variable toWorker;
+  std::vector<std::shared_ptr<Entry>> entries;
+  std::uint64_t watched = 0;  // the number of the newest watch
+  std::uint64_t settled = 0;
+  std::uint64_t begun = 0;  // of the watch that the round under way began with
+  std::size_t next = 0;     // the entry of the round that comes next; entries.size(): it is over
+  std::uint64_t worker = 0;
+  bool hasWorker = false;
+  // Those with a thread that does not come back, watched or not: nothing that hangs is asked twice.
+  std::vector<std::shared_ptr<Entry>> hanging;
+  std::shared_ptr<Entry> inHand;  // what the worker looks at now
+  Time::time_point inHandSince;
+  bool isClosing = false;
+
+  bool isRoundOver() const { return next >= entries.size() && !inHand; }
+
+  // With the lock held.
+  void tell() const {
+    const std::uint64_t one = 1;
+    // It fails only when the counter is full: then it is readable already.
+    [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof(one));
+  }
+
+  void note(Entry& entry, Reading&& reading) {
+    if (entry.last && *entry.last == reading) return;
+    if (entry.last) {
+      entry.isChanged = true;
+      tell();
+    }
+    entry.last = std::move(reading);
+  }
+
+  static void work(const std::shared_ptr<State>& state, std::uint64_t number);
+  static bool addWorker(const std::shared_ptr<State>& state);
+  static void conduct(const std::shared_ptr<State>& state);
+  static void attend(const std::shared_ptr<State>& state, std::unique_lock<std::mutex>& lock);
+};
+
+void Pulse::State::work(const std::shared_ptr<State>& state, std::uint64_t number) {
+  std::unique_lock lock(state->mutex);
+  while (true) {
+    state->toWorker.wait(lock, [&] {
+      return state->isClosing || state->worker != number || state->next < state->entries.size();
+    });
+    if (state->isClosing || state->worker != number) break;
+    const std::shared_ptr<Entry> entry = state->entries[state->next++];
+    // One that hangs has its thread already.
+    if (!entry->isHanging) {
+      state->inHand = entry;
+      state->inHandSince = Time::now();
+      lock.unlock();
+      Reading reading = state->options.look(entry->probe);
+      lock.lock();
+      const bool isLate = state->worker != number;
+      if (isLate) {
+        entry->isHanging = false;
+        entry->isChanged = true;
+        entry->last = std::move(reading);
+        std::erase(state->hanging, entry);
+        state->tell();
+        break;
+      }
+      state->inHand.reset();
+      state->note(*entry, std::move(reading));
+    }
+    if (state->isRoundOver()) state->toConductor.notify_one();
+  }
+  if (state->worker == number) state->hasWorker = false;
+  state->toConductor.notify_one();
+}
+
+bool Pulse::State::addWorker(const std::shared_ptr<State>& state) {
+  const std::uint64_t number = ++state->worker;
+  try {
+    std::thread([state, number] { work(state, number); }).detach();
+  } catch (const std::system_error&) {
+    return false;
+  }
+  state->hasWorker = true;
+  return true;
+}
+
+void Pulse::State::conduct(const std::shared_ptr<State>& state) {
+  std::unique_lock lock(state->mutex);
+  while (!state->isClosing) {
+    const auto begin = Time::now();
+    state->begun = state->watched;
+    state->next = 0;
+    if (!state->hasWorker && state->hanging.size() < state->options.maxHanging) addWorker(state);
+    state->toWorker.notify_all();
+    attend(state, lock);
+    if (state->isRoundOver() && state->settled < state->begun && state->begun == state->watched) {
+      state->settled = state->begun;
+      state->tell();
+    }
+    state->toConductor.wait_until(lock, begin + state->options.every, [&] {
+      return state->isClosing || state->watched != state->begun;
+    });
+  }
+}
+
+// Until the round is over, or no thread is left to end it: then the rest waits for the next one.
+void Pulse::State::attend(const std::shared_ptr<State>& state, std::unique_lock<std::mutex>& lock) {
+  while (!state->isClosing && !state->isRoundOver() && state->hasWorker) {
+    const auto over = [&] { return state->isClosing || state->isRoundOver(); };
+    if (!state->inHand) {
+      state->toConductor.wait_for(lock, state->options.hang, over);
+      continue;
+    }
+    const std::shared_ptr<Entry> entry = state->inHand;
+    const auto since = state->inHandSince;
+    state->toConductor.wait_until(lock, since + state->options.hang, over);
+    const bool isSame = state->inHand == entry && state->inHandSince == since;
+    if (!isSame || Time::now() < since + state->options.hang) continue;
+    entry->isHanging = true;
+    entry->isChanged = true;
+    state->hanging.push_back(entry);
+    state->inHand.reset();
+    state->hasWorker = false;
+    ++state->worker;
+    state->tell();
+    if (state->hanging.size() < state->options.maxHanging) addWorker(state);
+  }
+}
+
+std::unique_ptr<Pulse> Pulse::start(PulseOptions options, int& error) {
+  const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) {
+    error = errno;
+    return nullptr;
+  }
+  auto pulse = std::unique_ptr<Pulse>(new Pulse(std::make_shared<State>(std::move(options), fd)));
+  try {
+    pulse->conductor_ = std::thread([state = pulse->state_] { State::conduct(state); });
+  } catch (const std::system_error& failure) {
+    error = failure.code().value();
+    return nullptr;
+  }
+  return pulse;
+}
+
+Pulse::Pulse(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+Pulse::~Pulse() {
+  {
+    std::unique_lock lock(state_->mutex);
+    state_->isClosing = true;
+    state_->toConductor.notify_all();
+    state_->toWorker.notify_all();
+    // The worker ends by itself; one that hangs now is not waited for any longer than in a round.
+    state_->toConductor.wait_for(lock, state_->options.hang, [&] { return !state_->hasWorker; });
+  }
+  if (conductor_.joinable()) conductor_.join();
+}
+
+int Pulse::fd() const { return state_->fd; }
+
+std::uint64_t Pulse::watch(const std::vector<Probe>& probes) {
+  const std::lock_guard lock(state_->mutex);
+  std::map<std::pair<ProbeKind, std::string>, std::shared_ptr<Entry>> known;
+  for (const auto& from : {state_->entries, state_->hanging}) {
+    for (const auto& entry : from) known[{entry->probe.kind, entry->probe.path}] = entry;
+  }
+  std::vector<std::shared_ptr<Entry>> entries;
+  entries.reserve(probes.size());
+  for (const Probe& probe : probes) {
+    auto& entry = known[{probe.kind, probe.path}];
+    if (!entry) entry = std::make_shared<Entry>(probe);
+    entries.push_back(entry);
+  }
+  state_->entries = std::move(entries);
+  // The round under way is over when its look returns; the conductor begins a new one at once.
+  state_->next = state_->entries.size();
+  ++state_->watched;
+  state_->toConductor.notify_one();
+  return state_->watched;
+}
+
+News Pulse::take() {
+  const std::lock_guard lock(state_->mutex);
+  std::uint64_t count = 0;
+  while (::read(state_->fd, &count, sizeof(count)) > 0) {
+  }
+  News news;
+  news.settled = state_->settled;
+  for (std::uint32_t i = 0; i < state_->entries.size(); ++i) {
+    Entry& entry = *state_->entries[i];
+    if (entry.isChanged) news.changed.push_back(i);
+    if (entry.isHanging) news.hanging.push_back(i);
+    entry.isChanged = false;
+  }
+  return news;
+}
+
+}  // namespace nabu::pulse
