@@ -2,19 +2,14 @@ import type { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import {
-  type CufileHca,
-  type CufileMode,
-  type CufileSettings,
-  type CufileVersion,
-  cufileJson,
-} from '../cufile/index.ts';
-import type { Hca, Inventory } from '../discovery/index.ts';
+import { type CufileMode, type CufileSettings, type CufileVersion, cufileJson } from '../cufile/index.ts';
+import type { Inventory } from '../discovery/index.ts';
 import type { ContainerGrant, ResourceName } from '../kubelet/index.ts';
 import { holdersAmong, type PodHolding, type PodResources } from '../pod-resources/index.ts';
 import type { NetAddresses } from './cufile-addresses.ts';
 import { CUFILE_NAME, CufileFolders } from './cufile-folders.ts';
 import { type CufileGiven, cufileGiven, type Shown } from './cufile-given.ts';
+import { cufileGpus, cufileHcas } from './cufile-hardware.ts';
 import { modeAsGranted } from './cufile-mode.ts';
 import { devicePathInHost, type HostPaths } from './host-paths.ts';
 import type { Unit } from './unit.ts';
@@ -35,7 +30,7 @@ export type CufileWishes = {
 };
 
 /** Where a container finds its file; cuFile itself is told by the environment. */
-const CONTAINER_FOLDER = '/etc/nabustore/cufile';
+export const CONTAINER_FOLDER = '/etc/nabustore/cufile';
 const UDEV_FOLDER = '/run/udev';
 /** The kubelet waits 30 s for PreStartContainer (constants.go, KubeletPreStartContainerRPCTimeoutInSecs). */
 const ASK_LIMIT_MS = 5000;
@@ -107,7 +102,12 @@ export class CufileContainers {
     const shown = 'why' in pods ? pods : this.#shownIn(pods.list, units);
     const given = cufileGiven(units, own, shown, machine);
     const { version, settings, overrides } = this.#wishes;
-    const input = { mode, cufileVersion: version, hcas: await this.#withAddresses(given.hcas), gpus: gpusOf(given) };
+    const input = {
+      mode,
+      cufileVersion: version,
+      hcas: await cufileHcas(given.hcas, this.#parts.addresses),
+      gpus: cufileGpus(given.gpus),
+    };
     const file = cufileJson(input, settings, overrides);
     const notes = [...given.notes, ...file.notes];
     await this.#folders.write(id, file.text, notesText(this.#resource, shown, mode, given, notes));
@@ -153,25 +153,6 @@ export class CufileContainers {
     throw NabuError.of('FAILED_PRECONDITION', { operation: 'starting the container', reason });
   }
 
-  async #withAddresses(hcas: readonly Hca[]): Promise<readonly CufileHca[]> {
-    return await Promise.all(
-      hcas.map(async ({ name, pci, ports, netDevices }) => {
-        const names = new Set([
-          ...netDevices.map((device) => device.name),
-          ...ports.flatMap((port) => port.netDevice ?? []),
-        ]);
-        return {
-          name,
-          numaNode: pci?.numaNode ?? undefined,
-          pcieRoot: pci?.pcieRoot ?? name,
-          netDevices: await Promise.all(
-            [...names].map(async (device) => ({ name: device, addresses: await this.#parts.addresses.of(device) })),
-          ),
-        };
-      }),
-    );
-  }
-
   #log(units: readonly Unit[], shown: Shown, mode: CufileMode, given: CufileGiven, notes: readonly string[]): void {
     const fields = {
       ids: units.map(({ id }) => id),
@@ -200,14 +181,6 @@ export class CufileContainers {
   #isHeld(pods: readonly PodHolding[], id: string): boolean {
     return holdersAmong(pods, this.#resource, id).length > 0;
   }
-}
-
-function gpusOf({ gpus }: CufileGiven): { pciAddress: string; numaNode: number | undefined; pcieRoot: string }[] {
-  return gpus.map(({ pci }) => ({
-    pciAddress: pci.address,
-    numaNode: pci.numaNode ?? undefined,
-    pcieRoot: pci.pcieRoot ?? pci.address,
-  }));
 }
 
 function nameOf({ namespace, pod, container }: { namespace: string; pod: string; container: string }): string {
