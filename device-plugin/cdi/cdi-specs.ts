@@ -62,6 +62,18 @@ export class CdiSpecs {
     return spec;
   }
 
+  /** As `write`, unless the file is there and says just that. False when it did. */
+  async ensure(name: SpecName, content: CdiContent): Promise<boolean> {
+    const wanted = JSON.stringify(cdiSpec(this.kind, content));
+    const found = await this.read(name).catch((err: unknown) => {
+      if (NabuError.is(err, 'FILE_INVALID')) return undefined; // whatever it is, it is replaced
+      throw err;
+    });
+    if (found !== undefined && JSON.stringify(found) === wanted) return false;
+    await this.write(name, content);
+    return true;
+  }
+
   /** Durable when it resolves; false when there was none. */
   async remove(name: SpecName): Promise<boolean> {
     return await this.#turns.run(name, () =>

@@ -32,6 +32,8 @@ export type ContainerHolding = {
   /** Each resource and id once, in the order in which the kubelet names them, which is none. */
   readonly devices: readonly HeldDevice[];
   readonly claims: readonly HeldClaim[];
+  /** Bytes by resource, 'hugepages-2Mi'. Only a kubelet whose memory manager is Static says it. */
+  readonly hugePages?: Readonly<Record<string, number>>;
 };
 
 /** Init containers are not among them, unless they go on beside the others (restartPolicy: Always). */
@@ -69,6 +71,15 @@ function heldClaim({ claimNamespace, claimName, claimResources }: v1.DynamicReso
   return { namespace: claimNamespace, name: claimName, devices };
 }
 
+/** One entry for each set of NUMA nodes that the pages are of. */
+function heldHugePages(entries: readonly v1.ContainerMemory[]): Pick<ContainerHolding, 'hugePages'> {
+  const hugePages: Record<string, number> = {};
+  for (const { memoryType, size } of entries) {
+    if (memoryType.startsWith('hugepages-')) hugePages[memoryType] = (hugePages[memoryType] ?? 0) + Number(size);
+  }
+  return Object.keys(hugePages).length === 0 ? {} : { hugePages };
+}
+
 /** Pure: what the kubelet says, in our terms. */
 export function podHolding({ namespace, name, containers }: v1.PodResources): PodHolding {
   return {
@@ -80,6 +91,7 @@ export function podHolding({ namespace, name, containers }: v1.PodResources): Po
       container: container.name,
       devices: heldDevices(container.devices),
       claims: container.dynamicResources.map(heldClaim),
+      ...heldHugePages(container.memory),
     })),
   };
 }

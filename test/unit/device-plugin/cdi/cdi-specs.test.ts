@@ -37,6 +37,19 @@ describe('CdiSpecs', () => {
     assert.equal(specs.nameOf('a'), 'nabustore.io/claim=a');
   });
 
+  it('leaves a file alone that says what is wanted, and makes it right otherwise', async () => {
+    const name = specName('7f2b');
+    const path = join(folder, 'nabustore.io-claim_7f2b.json');
+    assert.equal(await specs.ensure(name, content('1')), true);
+    const { ino } = await stat(path);
+    assert.equal(await specs.ensure(name, content('1')), false);
+    assert.equal((await stat(path)).ino, ino);
+    assert.equal(await specs.ensure(name, content('2')), true);
+    await writeFile(path, '{"half a fi');
+    assert.equal(await specs.ensure(name, content('2')), true);
+    assert.deepEqual((await specs.read(name))?.devices, content('2').devices);
+  });
+
   it('makes the folder at start, and again when someone removed it meanwhile', async () => {
     const deep = new CdiSpecs({ folder: join(folder, 'run/cdi'), kind: KIND });
     assert.deepEqual(await deep.list(), []);
