@@ -1,0 +1,2 @@
+export { ADMISSION_OPTIONS, type AdmissionOptions } from './options.ts';
+export { runAdmission } from './run-admission.ts';
