@@ -6,7 +6,7 @@ UP_FLAGS := $(if $(DETACH),--detach) $(if $(NODES),--nodes $(NODES)) $(if $(DEVI
   $(if $(DIR),--dir $(DIR)) $(if $(POLICY),--policy $(POLICY))
 
 .PHONY: help setup setup-test build up down check test test-unit test-native test-native-asan test-native-tsan \
-  test-integration test-sim test-sanity test-fresh bench clean
+  test-integration test-sim test-sanity test-kube test-fresh bench clean
 
 help:
 	@echo "make up [DETACH=1]   build what is missing and start a cluster on this machine"
@@ -15,7 +15,7 @@ help:
 	@echo "make check           types, lint, unused code, C++ format"
 	@echo "make build|bench|clean|test-unit|test-native|test-native-asan|test-native-tsan"
 	@echo "make test-unit ONLY='test/unit/common/**/*.test.ts'   runs some of a suite"
-	@echo "make test-integration|test-sim|test-sanity|test-fresh"
+	@echo "make test-integration|test-sim|test-sanity|test-kube|test-fresh"
 
 setup:
 	@scripts/setup.sh
@@ -37,7 +37,7 @@ check: setup-test
 
 test: setup-test
 	@scripts/native.sh release
-	@$(RUN) check unit native native-asan native-tsan integration sim sanity
+	@$(RUN) check unit native native-asan native-tsan integration sim sanity kube
 
 test-unit: setup-test
 	@scripts/native.sh release
@@ -63,6 +63,10 @@ test-sim: setup-test
 test-sanity: setup-test
 	@scripts/native.sh release
 	@$(RUN) sanity
+
+test-kube: setup-test
+	@scripts/native.sh release
+	@$(RUN) kube
 
 test-fresh:
 	@scripts/test-fresh.sh

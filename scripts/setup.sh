@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 build_packages='build-essential cmake ninja-build pkg-config libisal-dev liburing-dev libxxhash-dev libuv1-dev nlohmann-json3-dev
   e2fsprogs xfsprogs util-linux mount procps ca-certificates'
 bootstrap_npm=11.19.1
-test_packages='doctest-dev fio clang-format'
+test_packages='doctest-dev fio clang-format runc containernetworking-plugins busybox-static iproute2'
 
 packages=$build_packages
 [ "${1-}" = --test ] && packages="$packages $test_packages"

@@ -11,6 +11,8 @@ const MINUTE_MS = 60_000;
 type MochaSuite = {
   readonly kind: 'mocha';
   readonly folder: string;
+  /** Runs first; the suite fails with it. */
+  readonly prepare?: { readonly script: string; readonly timeoutMs: number };
   readonly testTimeoutMs: number;
   readonly timeoutMs: number;
 };
@@ -30,7 +32,16 @@ export const SUITES: Readonly<Record<string, MochaSuite | NativeSuite | CheckSui
   integration: { kind: 'mocha', folder: 'test/integration', testTimeoutMs: 5 * MINUTE_MS, timeoutMs: 40 * MINUTE_MS },
   sim: { kind: 'mocha', folder: 'test/sim', testTimeoutMs: 2 * MINUTE_MS, timeoutMs: 15 * MINUTE_MS },
   sanity: { kind: 'mocha', folder: 'test/sanity', testTimeoutMs: 5 * MINUTE_MS, timeoutMs: 15 * MINUTE_MS },
+  kube: {
+    kind: 'mocha',
+    folder: 'test/kube',
+    prepare: { script: 'test/kube/programs/main.ts', timeoutMs: 40 * MINUTE_MS },
+    testTimeoutMs: 5 * MINUTE_MS,
+    timeoutMs: 30 * MINUTE_MS,
+  },
 };
+
+const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--unhandled-rejections=strict'];
 
 const ONE_FAILED: Counts = { passed: 0, failed: 1, skipped: 0 };
 const countsSchema = z.strictObject({ passed: z.int(), failed: z.int(), skipped: z.int() });
@@ -57,13 +68,17 @@ async function runMocha(suite: MochaSuite, only: string | undefined): Promise<Co
     process.stdout.write(`no tests in ${suite.folder} yet\n`);
     return NO_COUNTS;
   }
+  if (suite.prepare !== undefined) {
+    const { script, timeoutMs } = suite.prepare;
+    const prepared = await runChild([process.execPath, ...NODE_FLAGS, script], {}, timeoutMs);
+    if (prepared.exitCode !== 0) return ONE_FAILED;
+  }
   const folder = mkdtempSync(join(tmpdir(), 'nabu-test-'));
   try {
     const report = join(folder, 'counts.json');
-    const flags = ['--disable-warning=ExperimentalWarning', '--unhandled-rejections=strict'];
     const command = [
       process.execPath,
-      ...flags,
+      ...NODE_FLAGS,
       'scripts/tests/mocha-run.ts',
       report,
       String(suite.testTimeoutMs),

@@ -1,0 +1,2 @@
+export { Namespace } from './namespace.ts';
+export { pod } from './pod.ts';
