@@ -101,8 +101,10 @@ export class AdmissionServer {
 function fromFastify(err: unknown): NabuError | undefined {
   const statusCode: unknown = Reflect.get(Object(err), 'statusCode');
   if (NabuError.is(err) || typeof statusCode !== 'number' || statusCode < 400 || statusCode > 499) return undefined;
-  if (statusCode === 413)
-    return NabuError.of('INVALID_ARGUMENT', { field: 'body', reason: 'more than 8 MiB' }, { cause: err });
+  if (statusCode === 413) {
+    const sizeBytes = `more than ${BODY_LIMIT_BYTES}`; // it was not read to its end
+    return NabuError.of('MESSAGE_TOO_LARGE', { sizeBytes, limitBytes: BODY_LIMIT_BYTES }, { cause: err });
+  }
   const reason = err instanceof Error ? err.message : 'refused';
   return NabuError.of('INVALID_ARGUMENT', { field: 'request', reason }, { cause: err });
 }
