@@ -29,6 +29,11 @@ export function pageSizeOf(pool: string): number | undefined {
   return POOL.test(pool) ? Number(pool.slice('hugepages-'.length, -'kB'.length)) * 1024 : undefined;
 }
 
+/** Whether a path, as findings have them, is one that `discoverHugePages` reads. Pure. */
+export function isHugePagesPath(path: string): boolean {
+  return /^\/sys\/(kernel\/mm|devices\/system\/node\/node\d+)\/hugepages(\/|$)/.test(path);
+}
+
 /** Every size that the kernel has, smallest first, also those of which there are no pages. */
 export async function discoverHugePages(survey: Survey, nodes: readonly NumaNode[]): Promise<readonly HugePages[]> {
   const { sys } = survey;

@@ -6,7 +6,7 @@ export type { Hca, NetDevice } from './hca.ts';
 export type { HcaPort, LinkLayer, NumberedState, PortRate } from './hca-port.ts';
 export type { HugePages, HugePagesOfNode } from './huge-pages.ts';
 export type { Guid, HcaName, IommuGroupNumber, NumaNode, PciAddress, PciClass, PcieRoot, PciId } from './ids.ts';
-export { discover, type Inventory } from './inventory.ts';
+export { discover, type Inventory, recountHugePages } from './inventory.ts';
 export type { IommuGroup, Vfio } from './iommu.ts';
 export type { NumaNodeView } from './numa.ts';
 export type { NvidiaFs } from './nvidia-fs.ts';

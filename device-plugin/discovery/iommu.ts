@@ -9,6 +9,8 @@ export type IommuGroup = {
   /** 'DMA', 'DMA-FQ', 'identity', ...; null where the kernel does not say. */
   readonly type: string | null;
   readonly devices: readonly PciAddress[];
+  /** The driver that each of them is bound to, in their order; null for none. */
+  readonly drivers: readonly (string | null)[];
   /** /dev/vfio/<number>, or /dev/vfio/noiommu-<number>: there while a device of the group is bound to a VFIO driver. */
   readonly vfioGroup: DeviceNode | null;
 };
@@ -33,13 +35,23 @@ export async function discoverIommuGroups(survey: Survey): Promise<readonly Iomm
   return await eachInTurn([...names].sort(byName), async (name): Promise<IommuGroup> => {
     const at = `kernel/iommu_groups/${name}`;
     const members = await survey.names(sys, `${at}/devices`, /./, 'finding');
+    // Platform devices may share a group; they have other names.
+    const devices = members.filter(isPciAddress);
     const vfioName = [name, `noiommu-${name}`].find((candidate) => vfioNames.has(candidate));
     return {
       number: Number(name) as IommuGroupNumber,
       type: await survey.value(sys, `${at}/type`, line, 'normal'),
-      // Platform devices may share a group; they have other names.
-      devices: members.filter(isPciAddress),
+      devices,
+      drivers: await eachDriver(survey, devices),
       vfioGroup: vfioName === undefined ? null : await deviceNodeOf(survey, `class/vfio/${vfioName}`),
     };
   });
+}
+
+async function eachDriver(survey: Survey, devices: readonly PciAddress[]): Promise<readonly (string | null)[]> {
+  const drivers: (string | null)[] = [];
+  for (const address of devices) {
+    drivers.push(await survey.targetName(survey.sys, `bus/pci/devices/${address}/driver`));
+  }
+  return drivers;
 }

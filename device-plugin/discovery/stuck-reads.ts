@@ -7,6 +7,7 @@ const MAX_STUCK = 2;
  */
 export class StuckReads {
   readonly #paths = new Set<string>();
+  #withheld: ReadonlySet<string> = new Set();
 
   /** Why the path is not to be asked now, or undefined. */
   refusal(path: string, asksDriver: boolean): string | undefined {
@@ -23,5 +24,18 @@ export class StuckReads {
       this.#paths.delete(path);
     };
     read.then(forget, forget);
+  }
+
+  /**
+   * Files that somebody else has found to hang, as discovery names them ('/sys/class/infiniband/mlx5_0/ports/1/state'): until
+   * the next call they are not read. They hold no thread here and so keep no other from being read.
+   */
+  withhold(paths: Iterable<string>): void {
+    this.#withheld = new Set(paths);
+  }
+
+  /** Whether the file, as it is named and not where its links lead, is not to be asked now. */
+  isWithheld(path: string): boolean {
+    return this.#withheld.has(path);
   }
 }

@@ -128,6 +128,8 @@ export class SysTree {
 
   /** Files are hardly ever links: one is opened where it is named, and looked for elsewhere only if it is one (ELOOP). */
   async #content<T>(path: string, read: (files: TreeFiles, at: string) => Promise<T>): Promise<Outcome<T>> {
+    const { name: tree, stuck } = this.#options;
+    if (stuck.isWithheld(`${tree}/${path}`)) return fault('does not answer');
     const slash = path.lastIndexOf('/');
     const folder = await this.resolve(path.slice(0, Math.max(0, slash)));
     if (!folder.ok) return folder;

@@ -1,0 +1,290 @@
+import { isDeepStrictEqual } from 'node:util';
+import { Deadline } from '../../common/concurrency/index.ts';
+import { NabuError } from '../../common/errors/index.ts';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock } from '../../common/ports/index.ts';
+import {
+  type DiscoveryOptions,
+  type DiscoveryRoots,
+  discover,
+  type Inventory,
+  recountHugePages,
+  StuckReads,
+} from '../discovery/index.ts';
+import { type Unsubscribe, WakeUp } from '../kubelet/index.ts';
+import { type EventSource, openEventSource, unheardInterfaces } from './event-source.ts';
+import type { KernelEvent } from './kernel-events.ts';
+import type { MachineWatch } from './machine-watch.ts';
+import { ThreadedPulse } from './pulse/native.ts';
+import type { Probe, Pulse, PulseNews, PulseOptions } from './pulse.ts';
+import { isRelevant } from './relevance.ts';
+import { type WatchedPath, watchedPaths } from './watched-paths.ts';
+
+export type LiveMachineOptions = {
+  readonly roots: DiscoveryRoots;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How often is looked at what has no events, 1 s when not told. */
+  readonly pollMs?: number;
+  /** How long one look may take before the file counts as hanging, 300 ms when not told. */
+  readonly hangMs?: number;
+  /** How often everything is read again though nothing says so, 300 s when not told. */
+  readonly discoverEveryMs?: number;
+  readonly discovery?: Pick<DiscoveryOptions, 'isCharDevice' | 'files'>;
+  readonly openEvents?: (roots: DiscoveryRoots) => Promise<EventSource>;
+  readonly openPulse?: (options: PulseOptions) => Pulse;
+};
+
+/** How the machine is watched, and what that found. */
+export type LiveMachineState = {
+  /** Whether the kernel's events are heard; where not, what `gaps` says is found by looking, every `pollMs`. */
+  readonly hasEvents: boolean;
+  readonly gaps: readonly string[];
+  readonly pollMs: number;
+  /** Files that do not answer now, as an inventory names them. */
+  readonly hanging: readonly string[];
+  readonly watchedPaths: number;
+  /** Whole discoveries, and counts of huge pages alone, since the start. */
+  readonly discoveries: number;
+  readonly recounts: number;
+};
+
+const POLL_MS = 1000;
+const HANG_MS = 300;
+const DISCOVER_EVERY_MS = 300_000;
+/** One change comes as many events; they are waited for that long. */
+const SETTLE_MS = 50;
+/** Between two discoveries, as a multiple of what the last one took: events without end take a third of a core at most. */
+const REST_FACTOR = 2;
+const REST_LIMIT_MS = 400;
+const RETRY_MS = 1000;
+const DISCOVERY_LIMIT_MS = 60_000;
+const FIRST_LOOK_LIMIT_MS = 5000;
+const FINDINGS_LOGGED = 20;
+
+/**
+ * A machine that is watched: by the kernel's events where they can be heard, and for what has none (the state of
+ * InfiniBand ports, huge pages, a file that stops answering) by small looks every `pollMs`. Either leads to a new discovery;
+ * a machine on which nothing happens is read again every `discoverEveryMs`.
+ */
+export class LiveMachine implements MachineWatch {
+  readonly #options: LiveMachineOptions;
+  readonly #logger: Logger;
+  readonly #wake: WakeUp;
+  readonly #stop = new AbortController();
+  readonly #stuck = new StuckReads();
+  readonly #listeners = new Set<() => void>();
+  #inventory: Inventory | undefined;
+  #source: EventSource = { events: undefined, gaps: [] };
+  #pulse: Pulse | undefined;
+  #watched: readonly WatchedPath[] = [];
+  #hanging: readonly string[] = [];
+  /** What has changed since it was read last. */
+  #stale: 'nothing' | 'huge-pages' | 'all' = 'nothing';
+  /** On the clock's own time: when the next discovery may be, and when it has to be. */
+  #notBeforeMs = 0;
+  #dueMs = 0;
+  #counts = { discoveries: 0, recounts: 0 };
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: LiveMachineOptions) {
+    this.#options = options;
+    this.#logger = options.logger.child({ component: 'machine' });
+    this.#wake = new WakeUp(options.clock);
+  }
+
+  /** Throws FAILED_PRECONDITION before `start` has resolved. */
+  get inventory(): Inventory {
+    if (this.#inventory !== undefined) return this.#inventory;
+    throw NabuError.of('FAILED_PRECONDITION', { operation: 'the inventory', reason: 'the machine is not watched yet' });
+  }
+
+  get state(): LiveMachineState {
+    const { events, gaps } = this.#source;
+    const pollMs = this.#options.pollMs ?? POLL_MS;
+    const counts = { watchedPaths: this.#watched.length, ...this.#counts };
+    return { hasEvents: events !== undefined, gaps, pollMs, hanging: this.#hanging, ...counts };
+  }
+
+  watch(listener: () => void): Unsubscribe {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves when the machine has been read. Throws what the first discovery and the addons throw. */
+  async start(): Promise<void> {
+    const { roots, openEvents = openEventSource, openPulse = (options) => new ThreadedPulse(options) } = this.#options;
+    try {
+      // Before the first discovery: what changes from here on is heard.
+      this.#source = await openEvents(roots);
+      this.#source.events?.listen((events) => this.#onEvents(events));
+      const { pollMs = POLL_MS, hangMs = HANG_MS } = this.#options;
+      this.#pulse = openPulse({ everyMs: pollMs, hangMs, onNews: (news) => this.#onNews(news) });
+      await this.#lookAtAll();
+    } catch (err) {
+      await this.close();
+      throw err;
+    }
+    await this.#sayHow();
+    this.#running = this.#keepLooking();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    this.#source.events?.close();
+    this.#pulse?.close();
+    this.#listeners.clear();
+  }
+
+  async #sayHow(): Promise<void> {
+    const unheard = await unheardInterfaces(this.inventory);
+    if (this.#source.events !== undefined && unheard.length > 0) {
+      const gap = `this process is in a network namespace of its own: changes of ${unheard.join(', ')} are not told`;
+      this.#source = { ...this.#source, gaps: [...this.#source.gaps, gap] };
+    }
+    const { hasEvents, gaps, pollMs } = this.state;
+    if (gaps.length === 0) this.#logger.info('the machine is watched', { hasEvents, pollMs });
+    else this.#logger.warn('the machine is watched, in part by looking alone', { hasEvents, gaps, pollMs });
+  }
+
+  #onEvents(events: readonly KernelEvent[]): void {
+    const ended = events.find(({ kind }) => kind === 'ended');
+    if (ended?.kind === 'ended') {
+      this.#source = { events: undefined, gaps: [...this.#source.gaps, `the kernel's events ended: ${ended.reason}`] };
+      this.#logger.error('no more events of the kernel: the machine is watched by looking alone', {
+        reason: ended.reason,
+      });
+    }
+    const { clock, logger } = { clock: this.#options.clock, logger: this.#logger };
+    const relevant = events.filter((event) => this.#inventory === undefined || isRelevant(event, this.#inventory));
+    if (relevant.length === 0) return;
+    if (relevant.some(({ kind }) => kind === 'overflow')) logger.warn('events of the kernel were lost');
+    else logger.debug('events of the kernel', { events: relevant.slice(0, FINDINGS_LOGGED) });
+    if (this.#stale !== 'all') this.#notBeforeMs = Math.max(this.#notBeforeMs, clock.monotonicMs() + SETTLE_MS);
+    this.#stale = 'all';
+    this.#wake.call();
+  }
+
+  #onNews({ changed, hanging }: PulseNews): void {
+    const paths = changed.flatMap((index) => this.#watched[index] ?? []);
+    this.#setHanging(hanging.flatMap((index) => this.#watched[index] ?? []));
+    if (paths.length === 0) return;
+    this.#logger.debug('changed', { paths: paths.slice(0, FINDINGS_LOGGED).map(({ path }) => path) });
+    if (paths.some(({ scope }) => scope === 'all')) this.#stale = 'all';
+    else if (this.#stale === 'nothing') this.#stale = 'huge-pages';
+    this.#wake.call();
+  }
+
+  #setHanging(watched: readonly WatchedPath[]): void {
+    const hanging = watched.map(({ path }) => path);
+    for (const path of hanging) {
+      if (!this.#hanging.includes(path)) this.#logger.warn('a file does not answer', { path });
+    }
+    for (const path of this.#hanging) {
+      if (!hanging.includes(path)) this.#logger.info('a file answers again', { path });
+    }
+    this.#hanging = hanging;
+    this.#stuck.withhold(watched.flatMap(({ path, alike }) => [path, ...alike]));
+  }
+
+  async #keepLooking(): Promise<void> {
+    const { signal } = this.#stop;
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      const fromMs = this.#stale === 'nothing' ? this.#dueMs : this.#notBeforeMs;
+      const waitMs = fromMs - clock.monotonicMs();
+      if (waitMs > 0) {
+        await this.#wake.wait(waitMs, signal);
+        continue;
+      }
+      try {
+        if (this.#stale === 'huge-pages') await this.#recount();
+        else await this.#lookAtAll();
+      } catch (err) {
+        if (signal.aborted) return;
+        this.#logger.error('the machine cannot be read: what was known stands', { error: err });
+        this.#stale = 'all';
+        this.#notBeforeMs = clock.monotonicMs() + RETRY_MS;
+      }
+    }
+  }
+
+  /** What is new to look at, was not looked at while the discovery read it: then everything is read once more. */
+  async #lookAtAll(): Promise<void> {
+    const { clock, roots, discoverEveryMs = DISCOVER_EVERY_MS } = this.#options;
+    const beginMs = clock.monotonicMs();
+    this.#stale = 'nothing'; // what changes from here on is news again
+    const found = await this.#within((options) => discover(roots, options));
+    this.#counts.discoveries++;
+    const hasNew = await this.#watchPathsOf(found);
+    if (hasNew) this.#stale = 'all';
+    const endMs = clock.monotonicMs();
+    this.#notBeforeMs = endMs + Math.min(REST_LIMIT_MS, REST_FACTOR * (endMs - beginMs));
+    this.#dueMs = endMs + discoverEveryMs;
+    this.#publish(found);
+  }
+
+  async #recount(): Promise<void> {
+    this.#stale = 'nothing';
+    const found = await this.#within((options) => recountHugePages(this.inventory, this.#options.roots, options));
+    this.#counts.recounts++;
+    this.#publish(found);
+  }
+
+  async #within(read: (options: DiscoveryOptions) => Promise<Inventory>): Promise<Inventory> {
+    const { clock, discovery } = this.#options;
+    using deadline = this.#deadline('device discovery', DISCOVERY_LIMIT_MS);
+    return await read({ ...discovery, clock, stuck: this.#stuck, signal: deadline.signal });
+  }
+
+  /** Whether there are paths that were not looked at before. */
+  async #watchPathsOf(machine: Inventory): Promise<boolean> {
+    const before = new Set(this.#watched.map(({ path }) => path));
+    const watched = watchedPaths(machine);
+    const hasNew = watched.some(({ path }) => !before.has(path));
+    if (!hasNew && watched.length === before.size) return false;
+    const probes = watched.map(({ kind, path }) => ({ kind, path: this.#here(path) }));
+    this.#watched = watched;
+    await this.#firstLook(probes);
+    return hasNew;
+  }
+
+  /** More than a few that hang may keep the rest from being looked at: then it comes when it comes, and is news. */
+  async #firstLook(probes: readonly Probe[]): Promise<void> {
+    using deadline = this.#deadline('the first look at the machine', FIRST_LOOK_LIMIT_MS);
+    try {
+      await this.#pulse?.watch(probes, deadline.signal);
+    } catch (err) {
+      if (this.#stop.signal.aborted || !NabuError.is(err, 'TIMEOUT')) throw err;
+      this.#logger.warn('parts of the machine do not answer', { hanging: this.#hanging });
+    }
+  }
+
+  #deadline(operation: string, timeoutMs: number): Deadline {
+    return new Deadline({ clock: this.#options.clock, operation, timeoutMs, parent: this.#stop.signal });
+  }
+
+  /** Where this process sees a path of an inventory. */
+  #here(path: string): string {
+    const { sysfsRoot, devRoot, procRoot } = this.#options.roots;
+    const [, tree = '', below = ''] = /^\/(sys|dev|proc)\/(.*)$/.exec(path) ?? [];
+    return `${{ sys: sysfsRoot, dev: devRoot, proc: procRoot }[tree] ?? ''}/${below}`;
+  }
+
+  #publish(found: Inventory): void {
+    const before = this.#inventory;
+    if (isDeepStrictEqual(found, before)) return;
+    this.#inventory = found;
+    this.#logFindings(before, found);
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  #logFindings(before: Inventory | undefined, { findings }: Inventory): void {
+    const known = new Set(before?.findings.map(({ path, reason }) => `${path}\n${reason}`));
+    const fresh = findings.filter(({ path, reason }) => !known.has(`${path}\n${reason}`));
+    for (const { path, reason } of fresh.slice(0, FINDINGS_LOGGED)) {
+      this.#logger.warn('part of the machine cannot be used', { path, reason });
+    }
+  }
+}
