@@ -1,0 +1,274 @@
+import { Deadline } from '../../common/concurrency/index.ts';
+import { NabuError } from '../../common/errors/index.ts';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock, Random } from '../../common/ports/index.ts';
+import type { KubeClient } from '../kube-api/index.ts';
+import { Backoff, WakeUp } from '../kubelet/index.ts';
+import { ATTRIBUTES, DRIVER_NAME, SLOTS, UNHEALTHY } from './driver-name.ts';
+import { RESOURCE_API_PATH, RESOURCE_API_VERSION, type ResourceSliceSpec } from './resource-api.ts';
+import { degradations, type ServerFeatures } from './resource-slices.ts';
+import { sliceName, slicePlan } from './slice-plan.ts';
+import { droppedFeatures, parseSlice, parseSlices, type StoredSlice, withTimes } from './stored-slice.ts';
+
+export type SlicePublisherOptions = {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  /** What the node has now, for a server of these features. Cheap: asked at every look. */
+  readonly wanted: (features: ServerFeatures) => readonly ResourceSliceSpec[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly limits?: Partial<PublisherLimits>;
+};
+
+export type PublisherLimits = {
+  readonly callMs: number;
+  /** Changes within it are written together. */
+  readonly gatherMs: number;
+  /** How often to look whatever is heard. */
+  readonly resyncMs: number;
+  /** How often to ask whether the server has learned to keep what it did not. */
+  readonly probeMs: number;
+  readonly firstPauseMs: number;
+  readonly mostPauseMs: number;
+};
+
+const LIMITS: PublisherLimits = {
+  callMs: 10_000,
+  gatherMs: 100,
+  resyncMs: 600_000,
+  probeMs: 3_600_000,
+  firstPauseMs: 200,
+  mostPauseMs: 30_000,
+};
+
+const SLICES = `${RESOURCE_API_PATH}/resourceslices`;
+const ALL: ServerFeatures = { taints: true, sharing: true };
+
+/**
+ * Keeps this node's ResourceSlices as the node is: after each change here, and after each change there, which it watches for
+ * (a kubelet that starts deletes all slices of its node; Kubernetes 1.36, pkg/kubelet/cm/dra/plugin, wipeResourceSlices).
+ * Never gives up; logs each cause once. Slices stay when it is closed: claims that are prepared do not end with us.
+ */
+export class SlicePublisher {
+  readonly #options: SlicePublisherOptions;
+  readonly #limits: PublisherLimits;
+  readonly #logger: Logger;
+  readonly #wake: WakeUp;
+  readonly #backoff: Backoff;
+  readonly #watchBackoff: Backoff;
+  readonly #stop = new AbortController();
+  #running: readonly Promise<void>[] = [];
+  #features: ServerFeatures | undefined;
+  #probedAtMs = Number.NEGATIVE_INFINITY;
+  #cause: string | undefined;
+  #isPublished = false;
+
+  constructor(options: SlicePublisherOptions) {
+    this.#options = options;
+    this.#limits = { ...LIMITS, ...options.limits };
+    this.#logger = options.logger.child({ component: 'resource-slices' });
+    this.#wake = new WakeUp(options.clock);
+    const { firstPauseMs: firstMs, mostPauseMs: mostMs } = this.#limits;
+    this.#backoff = new Backoff({ firstMs, mostMs }, options.random);
+    this.#watchBackoff = new Backoff({ firstMs, mostMs }, options.random);
+  }
+
+  /** What the server was found to keep; undefined before it answered. */
+  get features(): ServerFeatures | undefined {
+    return this.#features;
+  }
+
+  /** Whether the server has had what is wanted since the last change that was heard of. */
+  get isPublished(): boolean {
+    return this.#isPublished;
+  }
+
+  /** Why not, as it was logged. */
+  get cause(): string | undefined {
+    return this.#cause;
+  }
+
+  start(): void {
+    this.#running = [this.#syncForEver(), this.#watchForEver()];
+  }
+
+  /** What is wanted may be something else now. */
+  poke(): void {
+    this.#isPublished = false;
+    this.#wake.call();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort(NabuError.of('CANCELLED', { operation: 'publishing' }));
+    await Promise.all(this.#running);
+  }
+
+  async #syncForEver(): Promise<void> {
+    const { signal } = this.#stop;
+    const { clock } = this.#options;
+    while (!signal.aborted) {
+      const pauseMs = await this.#attempt();
+      if (signal.aborted) return;
+      await this.#wake.wait(pauseMs, signal);
+      await clock.sleep(this.#limits.gatherMs, signal).catch(() => undefined);
+    }
+  }
+
+  async #attempt(): Promise<number> {
+    try {
+      this.#isPublished = true; // until a poke during the sync says otherwise
+      await this.#sync();
+      if (this.#cause !== undefined) this.#logger.info('resource slices are published again');
+      this.#cause = undefined;
+      this.#backoff.reset();
+      return this.#limits.resyncMs;
+    } catch (err) {
+      this.#isPublished = false;
+      if (!this.#stop.signal.aborted) this.#report(err);
+      return this.#backoff.pauseMs();
+    }
+  }
+
+  async #sync(): Promise<void> {
+    const features = await this.#knownFeatures();
+    const wanted = this.#options.wanted(features);
+    const { items } = await this.#list();
+    const { deletes, updates, creates } = slicePlan(items, wanted);
+    for (const slice of deletes) await this.#delete(slice);
+    let answers: { readonly stored: StoredSlice; readonly sent: ResourceSliceSpec }[] = [];
+    for (const { stored, spec } of updates) answers.push({ stored: await this.#update(stored, spec), sent: spec });
+    for (const { name, spec } of creates) answers.push({ stored: await this.#create(name, spec), sent: spec });
+    answers = answers.filter(({ stored, sent }) => this.#learn(stored, sent));
+    if (updates.length + creates.length + deletes.length > 0) {
+      const devices = wanted.reduce((sum, spec) => sum + spec.devices.length, 0);
+      this.#logger.info('resource slices written', { slices: wanted.length, devices });
+    }
+    // Servers of one cluster need not be of one version: what was found once may be dropped by the next.
+    if (answers.length > 0) await this.#sync();
+  }
+
+  /** Whether the answer shows that less is kept than was thought. */
+  #learn(stored: StoredSlice, sent: ResourceSliceSpec): boolean {
+    const features = this.#features ?? ALL;
+    const dropped = droppedFeatures(stored, sent);
+    if (!dropped.taints && !dropped.sharing) return false;
+    this.#become({ taints: features.taints && !dropped.taints, sharing: features.sharing && !dropped.sharing });
+    return true;
+  }
+
+  #become(features: ServerFeatures): void {
+    const { taints, sharing } = this.#features ?? ALL;
+    const isNew = taints !== features.taints || sharing !== features.sharing;
+    this.#features = features;
+    if (isNew) for (const sentence of degradations(features)) this.#logger.warn(sentence);
+  }
+
+  /** By a creation that is only tried (dryRun): what comes back is what would have been kept. */
+  async #knownFeatures(): Promise<ServerFeatures> {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#features !== undefined && nowMs - this.#probedAtMs < this.#limits.probeMs) return this.#features;
+    const { nodeName } = this.#options;
+    const device = {
+      name: 'probe',
+      attributes: { [ATTRIBUTES.kind]: { string: 'probe' } },
+      allowMultipleAllocations: true,
+      capacity: { [SLOTS]: { value: '2', requestPolicy: { default: '1', validRange: { min: '1', step: '1' } } } },
+      taints: [{ key: UNHEALTHY, value: 'probe', effect: 'NoSchedule' }],
+    } as const;
+    const pool = { name: nodeName, generation: 1, resourceSliceCount: 1 };
+    const spec: ResourceSliceSpec = { driver: DRIVER_NAME, nodeName, pool, devices: [device] };
+    const stored = await this.#create(`probe-${sliceName(nodeName, 0)}`.slice(0, 253), spec, { dryRun: 'All' });
+    const dropped = droppedFeatures(stored, spec);
+    this.#become({ taints: !dropped.taints, sharing: !dropped.sharing });
+    this.#probedAtMs = nowMs;
+    return this.#features ?? ALL;
+  }
+
+  async #list(): Promise<ReturnType<typeof parseSlices>> {
+    const query = { fieldSelector: this.#selector() };
+    return parseSlices(await this.#call({ method: 'GET', path: SLICES, query }));
+  }
+
+  async #create(
+    name: string,
+    spec: ResourceSliceSpec,
+    query: Readonly<Record<string, string>> = {},
+  ): Promise<StoredSlice> {
+    const uid = await this.#ownerUid();
+    const owner = { apiVersion: 'v1', kind: 'Node', name: this.#options.nodeName, uid, controller: true };
+    const body = {
+      apiVersion: RESOURCE_API_VERSION,
+      kind: 'ResourceSlice',
+      metadata: { name, ownerReferences: [owner] },
+      spec,
+    };
+    return parseSlice(await this.#call({ method: 'POST', path: SLICES, query, body }));
+  }
+
+  async #update(stored: StoredSlice, spec: ResourceSliceSpec): Promise<StoredSlice> {
+    const { name } = stored.metadata;
+    const body = { ...stored, spec: { ...spec, devices: withTimes(stored, spec.devices) } };
+    return parseSlice(await this.#call({ method: 'PUT', path: `${SLICES}/${name}`, body }));
+  }
+
+  async #delete({ metadata: { name, uid, resourceVersion } }: StoredSlice): Promise<void> {
+    const body = { preconditions: { uid, resourceVersion } };
+    try {
+      await this.#call({ method: 'DELETE', path: `${SLICES}/${name}`, body });
+    } catch (err) {
+      if (!NabuError.is(err, 'KUBE_NOT_FOUND')) throw err;
+    }
+  }
+
+  /** The slices go with their node. Not kept: a node of the same name that is made anew is another one. Throws KUBE_NOT_FOUND before the kubelet has registered it. */
+  async #ownerUid(): Promise<string> {
+    const path = `/api/v1/nodes/${encodeURIComponent(this.#options.nodeName)}`;
+    const node = await this.#call({ method: 'GET', path });
+    const uid: unknown = Reflect.get(Object(Reflect.get(Object(node), 'metadata')), 'uid');
+    if (typeof uid !== 'string')
+      throw NabuError.of('PROTOCOL_ERROR', { peer: 'the API server', reason: 'a node without uid' });
+    return uid;
+  }
+
+  async #call(request: Omit<Parameters<KubeClient['call']>[0], 'deadline'>): Promise<unknown> {
+    const { client, clock } = this.#options;
+    const operation = `${request.method} ${request.path}`;
+    using deadline = new Deadline({ clock, operation, timeoutMs: this.#limits.callMs, parent: this.#stop.signal });
+    return await client.call({ ...request, deadline });
+  }
+
+  #selector(): string {
+    return `spec.nodeName=${this.#options.nodeName},spec.driver=${DRIVER_NAME}`;
+  }
+
+  async #watchForEver(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.#watchOnce(signal);
+      } catch (err) {
+        // A server that cannot be watched cannot be written to either: that is reported by whoever does.
+        if (!signal.aborted) this.#logger.debug('the watch of resource slices ended', { error: err });
+      }
+      await this.#options.clock.sleep(this.#watchBackoff.pauseMs(), signal).catch(() => undefined);
+    }
+  }
+
+  async #watchOnce(signal: AbortSignal): Promise<void> {
+    const { metadata } = await this.#list();
+    this.#wake.call(); // for what was missed
+    const query = { fieldSelector: this.#selector(), resourceVersion: metadata.resourceVersion };
+    for await (const { type } of this.#options.client.watch(SLICES, query, signal)) {
+      this.#watchBackoff.reset();
+      if (type !== 'BOOKMARK') this.#wake.call();
+    }
+  }
+
+  #report(err: unknown): void {
+    if (NabuError.is(err, 'RESOURCE_CONFLICT')) return; // somebody else wrote: the next look shows what
+    const cause = NabuError.is(err) ? `${err.code}: ${err.message}` : String(err);
+    if (cause !== this.#cause) this.#logger.warn('resource slices are not published', { error: err });
+    this.#cause = cause;
+  }
+}
