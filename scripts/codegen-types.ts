@@ -114,9 +114,16 @@ function servicesOf(node: Namespace, path: string): Found[] {
   });
 }
 
-/** The values that common/grpc turns into definitions for grpc-js, and their types: one entry per service by full name. */
-export function emitServices(root: Namespace): { code: string; types: string } {
-  const code: string[] = [`import * as messages from './messages.js';`, 'export const services = {'];
+/**
+ * The values that common/grpc turns into definitions for grpc-js, and their types: one entry per service by full name.
+ * `messages`: the module of the static code.
+ */
+export function emitServices(
+  root: Namespace,
+  messages = './messages.js',
+): { code: string; types: string; names: string[] } {
+  const code: string[] = [`import * as messages from '${messages}';`, 'export const services = {'];
+  const names: string[] = [];
   const types: string[] = [
     `import type * as messages from './messages.js';`,
     'export type Call<Req, Res> = {',
@@ -139,6 +146,7 @@ export function emitServices(root: Namespace): { code: string; types: string } {
     'export declare const services: {',
   ];
   for (const { path, node } of servicesOf(root, '')) {
+    names.push(path);
     code.push(`  '${path}': {`);
     types.push(`  readonly '${path}': {`);
     for (const [name, method] of Object.entries(node.methods ?? {})) {
@@ -156,7 +164,7 @@ export function emitServices(root: Namespace): { code: string; types: string } {
   }
   code.push('};', '');
   types.push('};', '');
-  return { code: code.join('\n'), types: types.join('\n') };
+  return { code: code.join('\n'), types: types.join('\n'), names };
 }
 
 function kindOf(method: Method): { value: string; type: string } {

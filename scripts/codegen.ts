@@ -1,4 +1,5 @@
 // proto/**/*.proto -> proto/gen/: messages.js (protobufjs static code), services.js (what calls exist, as values) and their types.
+// kubelet.js has the services that kubelets speak, alone: a process on every node holds no code of messages that it never sees.
 //
 // The types are ours, not pbjs's: a decoded message is a plain object with every field present (proto3 defaults filled in),
 // 64-bit integers are `bigint`, singular message fields are `T | null`, oneof members and `optional` fields may be absent.
@@ -47,4 +48,20 @@ writeGenerated('messages.js', code);
 const services = emitServices(root as Namespace);
 writeGenerated('messages.d.ts', emitTypes(root as Namespace));
 writeGenerated('services.d.ts', services.types);
+
+/** Folders of proto/. */
+const KUBELET = ['deviceplugin', 'dra', 'pluginregistration', 'podresources'];
+const spoken = files.filter((path) => KUBELET.includes(relative(values.proto, path).split('/')[0] ?? ''));
+const spokenRoot: unknown = JSON.parse(await pbjsRun(['-t', 'json', '-p', values.proto, ...spoken]));
+const kubelet = emitServices(spokenRoot as Namespace, './kubelet-messages.js');
+const names = kubelet.names.map((name) => `'${name}'`).join(' | ');
+writeGenerated(
+  'kubelet-messages.js',
+  await pbjsRun(['-t', 'static-module', '-w', 'esm', '-r', 'kubelet', ...lean, '-p', values.proto, ...spoken]),
+);
+writeGenerated('kubelet.js', kubelet.code);
+writeGenerated(
+  'kubelet.d.ts',
+  `import type { services as all } from './services.js';\nexport declare const services: Pick<typeof all, ${names}>;\n`,
+);
 writeGenerated('services.js', services.code); // last: set-up takes its time as the time of all

@@ -1,6 +1,6 @@
 import { lstat, rm } from 'node:fs/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
+import type { HealthImplementation } from 'grpc-health-check';
 import { NabuError } from '../errors/index.ts';
 import type { Logger } from '../logging/index.ts';
 import { type Clock, realClock } from '../ports/index.ts';
@@ -18,6 +18,8 @@ export type GrpcServerOptions = {
   readonly maxCallMs?: number;
   /** Calls in progress per connection; more wait in the peer. */
   readonly maxStreams?: number;
+  /** Whether it answers grpc.health.v1 as well: true. Its code is loaded when the server listens, and takes 3 MB. */
+  readonly hasHealth?: boolean;
   /** Until mutual TLS exists, listening beyond this machine must be asked for. */
   readonly allowRemote?: boolean;
 };
@@ -40,7 +42,9 @@ export class GrpcServer {
   readonly #maxCallMs: number;
   readonly #allowRemote: boolean;
   readonly #closing = new AbortController();
-  readonly #health = new HealthImplementation({ '': 'SERVING' });
+  readonly #hasHealth: boolean;
+  #health: Promise<HealthImplementation> | undefined;
+  readonly #statuses = new Map<string, 'SERVING' | 'NOT_SERVING'>([['', 'SERVING']]);
   readonly #bound: Bound[] = [];
 
   constructor(options: GrpcServerOptions) {
@@ -55,7 +59,7 @@ export class GrpcServer {
     this.#clock = options.clock ?? realClock;
     this.#maxCallMs = options.maxCallMs ?? DEFAULT_CALL_MS;
     this.#allowRemote = options.allowRemote ?? false;
-    this.#health.addToServer(this.#server);
+    this.#hasHealth = options.hasHealth ?? true;
   }
 
   add<S extends ServiceSpec>(service: S, handlers: Handlers<S>): void {
@@ -70,11 +74,15 @@ export class GrpcServer {
 
   /** grpc.health.v1; the empty name stands for the whole server. */
   setServing(serving: boolean, service = ''): void {
-    this.#health.setStatus(service, serving ? 'SERVING' : 'NOT_SERVING');
+    const status = serving ? 'SERVING' : 'NOT_SERVING';
+    this.#statuses.set(service, status);
+    void this.#health?.then((health) => health.setStatus(service, status));
   }
 
   /** Returns where it listens: port 0 becomes the port that was given. Unix sockets have mode 0600. */
   async listen(address: SocketAddress): Promise<SocketAddress> {
+    if (this.#hasHealth) this.#health ??= this.#addHealth();
+    await this.#health;
     if (address.kind === 'unix') {
       await bindUnixSocket(address.path, async (path) => void (await this.#bind({ kind: 'unix', path })));
       this.#bound.push({ address, inode: await socketInode(address.path) });
@@ -90,7 +98,7 @@ export class GrpcServer {
   /** Ends streams, lets calls finish for at most `graceMs`, then cuts them off. */
   async close(graceMs = 5000): Promise<void> {
     this.#closing.abort(NabuError.of('UNAVAILABLE', { target: 'the server', reason: 'it is shutting down' }));
-    this.#health.setStatus('', 'NOT_SERVING');
+    this.setServing(false);
     await new Promise<void>((resolve) => {
       const timer = this.#clock.setTimer(() => this.#server.forceShutdown(), graceMs, { background: true });
       this.#server.tryShutdown(() => {
@@ -103,6 +111,13 @@ export class GrpcServer {
       if (address.kind === 'unix' && (await socketInode(address.path)) === inode)
         await rm(address.path, { force: true });
     }
+  }
+
+  async #addHealth(): Promise<HealthImplementation> {
+    const { HealthImplementation: Health } = await import('grpc-health-check');
+    const health = new Health(Object.fromEntries(this.#statuses));
+    health.addToServer(this.#server);
+    return health;
   }
 
   #checkReach(host: string): void {

@@ -1,7 +1,7 @@
 import { NabuError } from '../../common/errors/index.ts';
 import { encodeMessage, type MessageInit } from '../../common/grpc/index.ts';
+import { services } from '../../proto/gen/kubelet.js';
 import type { v1beta1 } from '../../proto/gen/messages.js';
-import { services } from '../../proto/gen/services.js';
 import { type DeviceId, type DevicePool, deviceId, type PooledDevice } from './device-pool.ts';
 import type { ResourceName } from './resource-name.ts';
 

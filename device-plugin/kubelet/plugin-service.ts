@@ -1,8 +1,8 @@
 import { NabuError } from '../../common/errors/index.ts';
 import type { Handlers, MessageInit } from '../../common/grpc/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
+import type { services } from '../../proto/gen/kubelet.js';
 import type { v1beta1 } from '../../proto/gen/messages.js';
-import type { services } from '../../proto/gen/services.js';
 import type { DeviceList } from './device-list.ts';
 import type { ContainerGrant, DeviceId, DevicePool } from './device-pool.ts';
 import type { Newest } from './newest.ts';

@@ -4,7 +4,7 @@ import { NabuError } from '../../common/errors/index.ts';
 import { GrpcServer, type Handlers } from '../../common/grpc/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import { services } from '../../proto/gen/services.js';
+import { services } from '../../proto/gen/kubelet.js';
 
 type PluginHandlers = Handlers<(typeof services)['v1beta1.DevicePlugin']>;
 
@@ -110,7 +110,7 @@ export class PluginSocket {
 
   #make(): Served {
     const { clock, logger, maxMessageBytes, maxCallMs, handlers } = this.#options;
-    const server = new GrpcServer({ clock, logger, maxMessageBytes, maxCallMs });
+    const server = new GrpcServer({ clock, logger, maxMessageBytes, maxCallMs, hasHealth: false });
     const served: Served = { server, inode: undefined, streams: 0, isRetired: false };
     server.add(
       services['v1beta1.DevicePlugin'],

@@ -1,5 +1,5 @@
 import { GrpcClient } from '../../common/grpc/index.ts';
-import { services } from '../../proto/gen/services.js';
+import { services } from '../../proto/gen/kubelet.js';
 import type { DevicePool } from './device-pool.ts';
 import { endpointOf } from './resource-name.ts';
 

@@ -2,7 +2,7 @@ import { type Deadline, Semaphore } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import { type ClientOf, GrpcClient } from '../../common/grpc/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import { services } from '../../proto/gen/services.js';
+import { services } from '../../proto/gen/kubelet.js';
 import { type ContainerHolding, holdersAmong, type PodHolding, podHolding } from './holding.ts';
 
 export type PodResourcesOptions = {
