@@ -33,6 +33,7 @@ function configuration({ layout, ports, credentials, featureGates, cgroup }: Kub
     authorization: { mode: 'AlwaysAllow' },
     containerRuntimeEndpoint: `unix://${layout.containerdSocket}`,
     podLogsDir: layout.podLogs,
+    volumePluginDir: join(layout.kubelet, 'flex-volumes'),
     failCgroupV1: false,
     failSwapOn: false,
     cgroupDriver: 'cgroupfs',
