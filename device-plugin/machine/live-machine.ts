@@ -26,7 +26,7 @@ export type LiveMachineOptions = {
   readonly logger: Logger;
   /** How often is looked at what has no events, 1 s when not told. */
   readonly pollMs?: number;
-  /** How long one look may take before the file counts as hanging, 300 ms when not told. */
+  /** How long one look may take before the file counts as hanging, 500 ms when not told. */
   readonly hangMs?: number;
   /** How often everything is read again though nothing says so, 300 s when not told. */
   readonly discoverEveryMs?: number;
@@ -50,7 +50,7 @@ export type LiveMachineState = {
 };
 
 const POLL_MS = 1000;
-const HANG_MS = 300;
+const HANG_MS = 500;
 const DISCOVER_EVERY_MS = 300_000;
 /** One change comes as many events; they are waited for that long. */
 const SETTLE_MS = 50;

@@ -15,6 +15,8 @@ namespace {
 
 using Time = std::chrono::steady_clock;
 
+constexpr int kSlices = 4;
+
 struct Entry {
   explicit Entry(Probe of) : probe(std::move(of)) {}
   const Probe probe;
@@ -113,7 +115,7 @@ void Pulse::State::work(const std::shared_ptr<State>& state, std::uint64_t numbe
     if (state->isRoundOver()) state->toConductor.notify_one();
   }
   if (state->worker == number) state->hasWorker = false;
-  state->toConductor.notify_one();
+  state->toConductor.notify_all();  // the conductor, and who ends it all
 }
 
 bool Pulse::State::addWorker(const std::shared_ptr<State>& state) {
@@ -147,21 +149,30 @@ void Pulse::State::conduct(const std::shared_ptr<State>& state) {
 }
 
 // Until the round is over, or no thread is left to end it: then the rest waits for the next one.
+//
+// A look hangs when it was seen under way in kSlices waits on end. A wait that took much longer
+// than it should have does not count: then this process was kept from running, and so was the look.
 void Pulse::State::attend(const std::shared_ptr<State>& state, std::unique_lock<std::mutex>& lock) {
+  const Time::duration slice = Time::duration(state->options.hang) / kSlices;
+  std::shared_ptr<Entry> seen;
+  Time::time_point seenSince;
+  int slices = 0;
   while (!state->isClosing && !state->isRoundOver() && state->hasWorker) {
-    const auto over = [&] { return state->isClosing || state->isRoundOver(); };
-    if (!state->inHand) {
-      state->toConductor.wait_for(lock, state->options.hang, over);
+    const auto from = Time::now();
+    state->toConductor.wait_for(lock, slice,
+                                [&] { return state->isClosing || state->isRoundOver(); });
+    if (!state->inHand || state->inHand != seen || state->inHandSince != seenSince) {
+      seen = state->inHand;
+      seenSince = state->inHandSince;
+      slices = 0;
       continue;
     }
-    const std::shared_ptr<Entry> entry = state->inHand;
-    const auto since = state->inHandSince;
-    state->toConductor.wait_until(lock, since + state->options.hang, over);
-    const bool isSame = state->inHand == entry && state->inHandSince == since;
-    if (!isSame || Time::now() < since + state->options.hang) continue;
-    entry->isHanging = true;
-    entry->isChanged = true;
-    state->hanging.push_back(entry);
+    const auto took = Time::now() - from;
+    if (took < slice || took > 2 * slice) continue;
+    if (++slices < kSlices) continue;
+    seen->isHanging = true;
+    seen->isChanged = true;
+    state->hanging.push_back(seen);
     state->inHand.reset();
     state->hasWorker = false;
     ++state->worker;

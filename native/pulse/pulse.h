@@ -18,7 +18,7 @@ struct PulseOptions {
   // From the beginning of one round to that of the next.
   std::chrono::milliseconds every{1000};
   // A look that has not returned by then is left behind, and counts as hanging until it does.
-  std::chrono::milliseconds hang{300};
+  std::chrono::milliseconds hang{500};
   // So many looks may hang at once. Each keeps a thread; with one more, rounds wait for one of
   // them.
   std::size_t maxHanging = 64;
