@@ -1,7 +1,7 @@
 import { createLogger } from '../common/logging/index.ts';
 import { realClock, realRandom } from '../common/ports/index.ts';
 import { DevicePluginAgent } from './agent/index.ts';
-import { PolledMachine } from './agent/polled-machine.ts';
+import { LiveMachine } from './machine/index.ts';
 import { type DevicePluginOptions, nodeNameOf } from './options.ts';
 import type { HostPaths } from './resources/index.ts';
 
@@ -19,6 +19,10 @@ function pathsOf(options: DevicePluginOptions): HostPaths {
   };
 }
 
+function textOrNone(text: string): string | undefined {
+  return text === '' ? undefined : text;
+}
+
 /** Runs the device plugin until SIGTERM or SIGINT. Throws CONFIG_INVALID when the file of the resources is wrong. */
 export async function runDevicePlugin(options: DevicePluginOptions, version: string): Promise<void> {
   const logger = createLogger({
@@ -33,7 +37,10 @@ export async function runDevicePlugin(options: DevicePluginOptions, version: str
     configPath: options.resources,
     kubeletDir: options.kubeletDir,
     paths,
-    machine: new PolledMachine(paths.roots, realClock, logger),
+    metricsAddress: textOrNone(options.metrics),
+    featuresDir: textOrNone(options.featuresDir),
+    version,
+    machine: new LiveMachine({ roots: paths.roots, clock: realClock, logger, pollMs: options.pollMs }),
     clock: realClock,
     random: realRandom,
     logger,

@@ -27,11 +27,16 @@ export const DEVICE_PLUGIN_OPTIONS = defineConfig('device-plugin', {
   udevDirInHost: option(folder, "the host's udev database", '/run/udev'),
   metrics: option(
     z.string(),
-    'where figures, /healthz and /readyz are served, such as tcp:0.0.0.0:9477; empty: nowhere',
+    'where figures, /healthz and /readyz are served, such as 0.0.0.0:9477; empty: nowhere',
     '',
   ),
   nodeName: option(z.string(), 'name of this node in Kubernetes; empty: the host name', ''),
   featuresDir: option(folderOrEmpty, 'where node-feature-discovery reads labels from files; empty: no labels', ''),
+  pollMs: option(
+    z.int().min(100).max(60_000),
+    'how often is looked at what the kernel tells no event of, in milliseconds',
+    1000,
+  ),
   logLevel: option(z.enum(LOG_LEVELS), 'what is logged', 'info'),
 });
 

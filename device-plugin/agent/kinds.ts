@@ -1,10 +1,21 @@
-import type { HcaSelector, PluginConfig, ResourceConfig } from '../config/index.ts';
-import { type DeviceCheck, type HostPaths, type ResourceKind, rdmaKind } from '../resources/index.ts';
+import type { HcaSelector, PciSelector, PluginConfig, ResourceConfig } from '../config/index.ts';
+import {
+  type CufileParts,
+  cufileKind,
+  type DeviceCheck,
+  gdsKind,
+  type HugetlbfsParts,
+  hugetlbfsKind,
+  nvmeVfioKind,
+  type ResourceKind,
+  rdmaKind,
+} from '../resources/index.ts';
 
 /** What kinds are made with, beside their configuration. */
 export type KindParts = {
-  readonly paths: HostPaths;
   readonly check: DeviceCheck;
+  readonly cufile: CufileParts;
+  readonly hugetlbfs: HugetlbfsParts;
 };
 
 /** A resource of the file. */
@@ -15,18 +26,49 @@ export type ConfiguredKind = {
   readonly signature: string;
 };
 
+type Earlier = { readonly hcas: readonly HcaSelector[]; readonly nvme: readonly PciSelector[] };
+
 /** The resources of a file, in its order. What an earlier one selects is not for a later one, in whichever mode they are. */
 export function kindsOf({ resources }: PluginConfig, parts: KindParts): readonly ConfiguredKind[] {
-  const hcaSelectors: HcaSelector[] = [];
-  return resources.flatMap((config): readonly ConfiguredKind[] => {
-    const earlier = [...hcaSelectors];
-    const signature = JSON.stringify({ config, earlier });
-    switch (config.kind) {
-      case 'rdma':
-        hcaSelectors.push(config.select);
-        return [{ config, signature, kind: rdmaKind(config, parts.paths, earlier, parts.check) }];
-      default:
-        return [];
+  let earlier: Earlier = { hcas: [], nvme: [] };
+  return resources.map((config) => {
+    const configured = { config, kind: kindOf(config, earlier, parts), signature: signatureOf(config, earlier) };
+    if (config.kind === 'rdma' || config.kind === 'gds') {
+      earlier = { ...earlier, hcas: [...earlier.hcas, config.select] };
+    } else if (config.kind === 'nvme-vfio') {
+      earlier = { ...earlier, nvme: [...earlier.nvme, config.select] };
     }
+    return configured;
   });
+}
+
+function kindOf(
+  config: ResourceConfig,
+  { hcas, nvme }: Earlier,
+  { check, cufile, hugetlbfs }: KindParts,
+): ResourceKind {
+  switch (config.kind) {
+    case 'rdma':
+      return rdmaKind(config, cufile.paths, hcas, check);
+    case 'gds':
+      return gdsKind(config, hcas, cufile, check);
+    case 'cufile':
+      return cufileKind(config, cufile);
+    case 'hugetlbfs':
+      return hugetlbfsKind(config, hugetlbfs);
+    case 'nvme-vfio':
+      return nvmeVfioKind(config, cufile.paths, nvme, check);
+  }
+}
+
+function signatureOf(config: ResourceConfig, { hcas, nvme }: Earlier): string {
+  switch (config.kind) {
+    case 'rdma':
+    case 'gds':
+      return JSON.stringify([config, hcas]);
+    case 'nvme-vfio':
+      return JSON.stringify([config, nvme]);
+    default:
+      return JSON.stringify(config);
+  }
 }

@@ -12,6 +12,7 @@ export { hcaDevices, type Match, matchHca, matchPci, type SelectedHca, selectHca
 export { devicePathHere, devicePathInHost, type HostPaths } from './host-paths.ts';
 export { HUGETLBFS_CDI_KIND, type HugetlbfsParts, hugetlbfsKind } from './hugetlbfs.ts';
 export { MachinePool, type MachinePoolOptions, type UnitHealth } from './machine-pool.ts';
+export { nvmeVfioKind } from './nvme-vfio.ts';
 export { type HeldPages, PageHolders, type PageHoldersOptions } from './page-holders.ts';
 export { rdmaKind } from './rdma.ts';
 export type { ResourceKind } from './resource-kind.ts';

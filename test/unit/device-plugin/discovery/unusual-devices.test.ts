@@ -113,6 +113,7 @@ describe('device discovery', () => {
         number: 3,
         type: null,
         devices: ['0000:26:00.0'],
+        drivers: ['nvme'],
         vfioGroup: { path: '/dev/vfio/noiommu-3', major: 241, minor: 0, isPresent: true },
       },
     ]);
