@@ -1,5 +1,6 @@
 // proto/**/*.proto -> proto/gen/: messages.js (protobufjs static code), services.js (what calls exist, as values) and their types.
 // kubelet.js has the services that kubelets speak, alone: a process on every node holds no code of messages that it never sees.
+// nri.js has those that container runtimes speak; they are in no other file.
 //
 // The types are ours, not pbjs's: a decoded message is a plain object with every field present (proto3 defaults filled in),
 // 64-bit integers are `bigint`, singular message fields are `T | null`, oneof members and `optional` fields may be absent.
@@ -37,31 +38,41 @@ function writeGenerated(name: string, text: string): void {
   renameSync(`${path}.tmp`, path);
 }
 
-const files = protoFiles(values.proto);
-mkdirSync(values.out, { recursive: true });
-const common = ['-p', values.proto, ...files];
-const lean = ['--no-verify', '--no-delimited', '--no-typeurl', '--no-comments', '--no-service'];
-const code = await pbjsRun(['-t', 'static-module', '-w', 'esm', ...lean, ...common]);
-const root: unknown = JSON.parse(await pbjsRun(['-t', 'json', ...common]));
-
-writeGenerated('messages.js', code);
-const services = emitServices(root as Namespace);
-writeGenerated('messages.d.ts', emitTypes(root as Namespace));
-writeGenerated('services.d.ts', services.types);
-
 /** Folders of proto/. */
 const KUBELET = ['deviceplugin', 'dra', 'pluginregistration', 'podresources'];
-const spoken = files.filter((path) => KUBELET.includes(relative(values.proto, path).split('/')[0] ?? ''));
-const spokenRoot: unknown = JSON.parse(await pbjsRun(['-t', 'json', '-p', values.proto, ...spoken]));
-const kubelet = emitServices(spokenRoot as Namespace, './kubelet-messages.js');
+const NRI = ['nri', 'ttrpc'];
+
+const files = protoFiles(values.proto);
+const folderOf = (path: string): string => relative(values.proto, path).split('/')[0] ?? '';
+const isNri = (path: string): boolean => NRI.includes(folderOf(path));
+mkdirSync(values.out, { recursive: true });
+
+const lean = ['--no-verify', '--no-delimited', '--no-typeurl', '--no-comments', '--no-service'];
+const namespaceOf = async (paths: readonly string[]): Promise<Namespace> =>
+  JSON.parse(await pbjsRun(['-t', 'json', '-p', values.proto, ...paths]));
+const codeOf = (root: string, paths: readonly string[]): Promise<string> =>
+  pbjsRun(['-t', 'static-module', '-w', 'esm', '-r', root, ...lean, '-p', values.proto, ...paths]);
+
+writeGenerated('messages.d.ts', emitTypes(await namespaceOf(files)));
+
+const nriFiles = files.filter(isNri);
+const nri = emitServices(await namespaceOf(nriFiles), './nri-messages.js');
+writeGenerated('nri-messages.js', await codeOf('nri', nriFiles));
+writeGenerated('nri.js', nri.code);
+writeGenerated('nri.d.ts', nri.types);
+
+const kubeletFiles = files.filter((path) => KUBELET.includes(folderOf(path)));
+const kubelet = emitServices(await namespaceOf(kubeletFiles), './kubelet-messages.js');
 const names = kubelet.names.map((name) => `'${name}'`).join(' | ');
-writeGenerated(
-  'kubelet-messages.js',
-  await pbjsRun(['-t', 'static-module', '-w', 'esm', '-r', 'kubelet', ...lean, '-p', values.proto, ...spoken]),
-);
+writeGenerated('kubelet-messages.js', await codeOf('kubelet', kubeletFiles));
 writeGenerated('kubelet.js', kubelet.code);
 writeGenerated(
   'kubelet.d.ts',
   `import type { services as all } from './services.js';\nexport declare const services: Pick<typeof all, ${names}>;\n`,
 );
+
+const others = files.filter((path) => !isNri(path));
+const services = emitServices(await namespaceOf(others));
+writeGenerated('messages.js', await codeOf('default', others));
+writeGenerated('services.d.ts', services.types);
 writeGenerated('services.js', services.code); // last: set-up takes its time as the time of all
