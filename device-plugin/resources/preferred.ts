@@ -1,8 +1,8 @@
 import type { DeviceId } from '../kubelet/index.ts';
 import type { Unit } from './unit.ts';
 
-/** More ways than this to choose NUMA nodes are not all tried: no machine that is built has that many. */
-const NODE_CHOICE_LIMIT = 5000;
+/** Of more ways than this to choose NUMA nodes the first are tried, those with the most units: eight nodes have 70 at most. */
+const NODE_CHOICE_LIMIT = 256;
 
 /**
  * Which units suit each other, for a plugin that is not told of GPUs. In this order:
@@ -96,41 +96,31 @@ function isBetter(a: Choice, b: Choice): boolean {
   return a.squares !== b.squares ? a.squares < b.squares : a.left > b.left;
 }
 
-/** One after the other from the device that has given the least so far, of equals the one with the most left. */
+type Device = { readonly queue: readonly Place[]; taken: number; given: number };
+
+/** In rounds: one from each device that has given the least so far, those with the most left first. */
 function spread(pool: readonly Place[], chosen: readonly Place[], count: number): Choice {
   const taken = new Map<string, number>();
   for (const { device } of chosen) taken.set(device, (taken.get(device) ?? 0) + 1);
-  const queues = new Map<string, Place[]>();
-  for (const place of pool) {
-    const queue = queues.get(place.device) ?? [];
-    queue.push(place);
-    queues.set(place.device, queue);
-  }
-  const sizes = new Map([...queues].map(([device, queue]) => [device, queue.length]));
+  const byDevice = Map.groupBy(pool, ({ device }) => device);
+  const devices = [...byDevice].map(([name, queue]): Device => ({ queue, taken: taken.get(name) ?? 0, given: 0 }));
+  devices.sort((a, b) => b.queue.length - a.queue.length); // stable: of equals the first in the order of units
   const places = [...chosen];
   let left = 0;
-  for (let step = 0; step < count; step++) {
-    let next: string | undefined;
-    for (const [device, queue] of queues) {
-      if (queue.length === 0) continue;
-      if (next === undefined || precedes(device, next, taken, sizes)) next = device;
+  while (places.length < chosen.length + count) {
+    const open = devices.filter(({ queue, given }) => given < queue.length);
+    const least = Math.min(...open.map((device) => device.taken));
+    for (const device of open.filter((one) => one.taken === least)) {
+      const place = device.queue[device.given];
+      if (place === undefined || places.length === chosen.length + count) break;
+      places.push(place);
+      device.given++;
+      device.taken++;
+      left += device.queue.length;
     }
-    const place = next === undefined ? undefined : queues.get(next)?.shift();
-    if (next === undefined || place === undefined) break;
-    places.push(place);
-    taken.set(next, (taken.get(next) ?? 0) + 1);
-    left += sizes.get(next) ?? 0;
+    if (open.length === 0) break;
   }
+  for (const { device } of places.slice(chosen.length)) taken.set(device, (taken.get(device) ?? 0) + 1);
   const squares = [...taken.values()].reduce((sum, units) => sum + units * units, 0);
   return { places, squares, left };
-}
-
-function precedes(
-  device: string,
-  other: string,
-  taken: ReadonlyMap<string, number>,
-  sizes: ReadonlyMap<string, number>,
-): boolean {
-  const crowd = (taken.get(device) ?? 0) - (taken.get(other) ?? 0);
-  return crowd !== 0 ? crowd < 0 : (sizes.get(device) ?? 0) > (sizes.get(other) ?? 0);
 }
