@@ -27,7 +27,7 @@ import {
   serverUrl,
 } from './control-plane.ts';
 import { credentialsOf, writeCredentials } from './credentials.ts';
-import { DEVICE_PLUGINS, kubeletArgs, linkDevicePlugins } from './kubelet.ts';
+import { DEVICE_PLUGINS, kubeletArgs, mountDevicePlugins } from './kubelet.ts';
 import { type ClusterLayout, layoutOf } from './layout.ts';
 import { missingForCluster, refuseNode } from './missing.ts';
 import { freePorts } from './ports.ts';
@@ -198,7 +198,7 @@ export class KubeCluster {
       ),
       writeTestImages(layout.images, programs),
     ]);
-    await linkDevicePlugins(layout);
+    await mountDevicePlugins(layout);
     const images = this.#importTestImages();
     await until('the API server to be ready', START_MS, async () => {
       await this.#components.refuseDead('etcd');
@@ -306,7 +306,17 @@ export class KubeCluster {
     await this.startKubelet();
   }
 
-  /** The end of a component's log: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet. */
+  /** A process of a test, on the node: it ends with the cluster at the latest. */
+  async startProcess(name: string, program: string, args: readonly string[], env?: NodeJS.ProcessEnv): Promise<void> {
+    await this.#components.start(name, program, args, env);
+  }
+
+  /** Resolves when it is gone. */
+  async stopProcess(name: string, signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    await this.#components.stop(name, signal);
+  }
+
+  /** The end of what a component or a process wrote: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, containerd, kubelet. */
   async logOf(component: string): Promise<string> {
     return await this.#components.tail(component);
   }

@@ -1,5 +1,6 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { run } from '../host/run.ts';
 import type { FeatureGates, Ports } from './control-plane.ts';
 import type { Credentials } from './credentials.ts';
 import type { ClusterLayout } from './layout.ts';
@@ -70,7 +71,9 @@ export async function kubeletArgs(options: KubeletOptions): Promise<string[]> {
   ];
 }
 
-/** So that one folder has everything of the kubelet that a plugin looks for. */
-export async function linkDevicePlugins({ kubelet }: ClusterLayout): Promise<void> {
-  await symlink(DEVICE_PLUGINS, join(kubelet, 'device-plugins'));
+/** So that one folder has everything of the kubelet that a plugin looks for. Goes with the mounts below the cluster's folder. */
+export async function mountDevicePlugins({ kubelet }: ClusterLayout): Promise<void> {
+  const at = join(kubelet, 'device-plugins');
+  await Promise.all([at, DEVICE_PLUGINS].map((path) => mkdir(path, { recursive: true })));
+  await run('mount', ['--bind', DEVICE_PLUGINS, at]);
 }

@@ -95,6 +95,11 @@ export class Namespace implements AsyncDisposable {
     return await this.#cluster.kubectl(['--namespace', this.name, 'exec', pod, '--', ...command]);
   }
 
+  /** A variable of its environment; empty where it has none of this name. */
+  async variable(pod: string, name: string): Promise<string> {
+    return (await this.exec(pod, 'sh', '-c', `echo "$${name}"`)).trim();
+  }
+
   async logs(pod: string, ...options: readonly string[]): Promise<string> {
     return await this.#cluster.kubectl(['--namespace', this.name, 'logs', pod, ...options]);
   }
