@@ -8,8 +8,8 @@ import { NetlinkEvents } from './netlink/native.ts';
 export type EventSource = {
   /** Undefined: nothing can be heard. */
   readonly events: KernelEvents | undefined;
-  /** What is not heard, and why, as sentences; what it would have told is found by looking. */
-  readonly gaps: readonly string[];
+  /** What is not heard of this machine, and why, as sentences; what it would have told is found by looking. */
+  gapsOf(machine: Inventory): Promise<readonly string[]>;
 };
 
 /** include/uapi/linux/magic.h, SYSFS_MAGIC. */
@@ -23,18 +23,18 @@ const WHOLE_MAP = /^\s*0\s+0\s+4294967295\s*$/;
  * FILE_INVALID when there is nothing at the root.
  */
 export async function openEventSource({ sysfsRoot }: DiscoveryRoots): Promise<EventSource> {
-  if (!(await isSysfs(sysfsRoot))) return { events: undefined, gaps: [`${sysfsRoot} is no sysfs: it has no events`] };
+  if (!(await isSysfs(sysfsRoot))) return silent(`${sysfsRoot} is no sysfs: it has no events`);
   const map = await readFile('/proc/self/uid_map', 'latin1').catch(() => '');
-  if (!WHOLE_MAP.test(map)) {
-    return { events: undefined, gaps: ['this process is in a user namespace of its own: no uevent reaches it'] };
-  }
+  if (!WHOLE_MAP.test(map)) return silent('this process is in a user namespace of its own: no uevent reaches it');
   try {
-    return { events: new NetlinkEvents(), gaps: [] };
+    return { events: new NetlinkEvents(), gapsOf: unheardInterfaces };
   } catch (err) {
     if (!NabuError.is(err, 'UNAVAILABLE')) throw err;
-    return { events: undefined, gaps: [err.message] };
+    return silent(err.message);
   }
 }
+
+const silent = (gap: string): EventSource => ({ events: undefined, gapsOf: async () => [gap] });
 
 async function isSysfs(path: string): Promise<boolean> {
   try {
@@ -49,8 +49,10 @@ async function isSysfs(path: string): Promise<boolean> {
  * Interfaces of the machine's HCAs that this process does not have: it is in a network namespace of its own, where their
  * changes are not told. Uevents of devices other than interfaces are told everywhere.
  */
-export async function unheardInterfaces(machine: Pick<Inventory, 'hcas'>): Promise<readonly string[]> {
+async function unheardInterfaces({ hcas }: Inventory): Promise<readonly string[]> {
   const table = await readFile('/proc/self/net/dev', 'latin1').catch(() => '');
   const here = new Set(table.split('\n').map((row) => row.slice(0, Math.max(0, row.indexOf(':'))).trim()));
-  return machine.hcas.flatMap(({ netDevices }) => netDevices.map(({ name }) => name)).filter((name) => !here.has(name));
+  const names = hcas.flatMap(({ netDevices }) => netDevices.map(({ name }) => name)).filter((name) => !here.has(name));
+  if (names.length === 0) return [];
+  return [`this process is in a network namespace of its own: changes of ${names.join(', ')} are not told`];
 }

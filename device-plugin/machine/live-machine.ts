@@ -12,8 +12,8 @@ import {
   StuckReads,
 } from '../discovery/index.ts';
 import { type Unsubscribe, WakeUp } from '../kubelet/index.ts';
-import { type EventSource, openEventSource, unheardInterfaces } from './event-source.ts';
-import type { KernelEvent } from './kernel-events.ts';
+import { type EventSource, openEventSource } from './event-source.ts';
+import type { KernelEvent, KernelEvents } from './kernel-events.ts';
 import type { MachineWatch } from './machine-watch.ts';
 import { ThreadedPulse } from './pulse/native.ts';
 import type { Probe, Pulse, PulseNews, PulseOptions } from './pulse.ts';
@@ -75,7 +75,8 @@ export class LiveMachine implements MachineWatch {
   readonly #stuck = new StuckReads();
   readonly #listeners = new Set<() => void>();
   #inventory: Inventory | undefined;
-  #source: EventSource = { events: undefined, gaps: [] };
+  #events: KernelEvents | undefined;
+  #gaps: readonly string[] = [];
   #pulse: Pulse | undefined;
   #watched: readonly WatchedPath[] = [];
   #hanging: readonly string[] = [];
@@ -100,10 +101,10 @@ export class LiveMachine implements MachineWatch {
   }
 
   get state(): LiveMachineState {
-    const { events, gaps } = this.#source;
     const pollMs = this.#options.pollMs ?? POLL_MS;
     const counts = { watchedPaths: this.#watched.length, ...this.#counts };
-    return { hasEvents: events !== undefined, gaps, pollMs, hanging: this.#hanging, ...counts };
+    const hasEvents = this.#events !== undefined;
+    return { hasEvents, gaps: this.#gaps, pollMs, hanging: this.#hanging, ...counts };
   }
 
   watch(listener: () => void): Unsubscribe {
@@ -116,47 +117,40 @@ export class LiveMachine implements MachineWatch {
     const { roots, openEvents = openEventSource, openPulse = (options) => new ThreadedPulse(options) } = this.#options;
     try {
       // Before the first discovery: what changes from here on is heard.
-      this.#source = await openEvents(roots);
-      this.#source.events?.listen((events) => this.#onEvents(events));
+      const { events, gapsOf } = await openEvents(roots);
+      this.#events = events;
+      events?.listen((heard) => this.#onEvents(heard));
       const { pollMs = POLL_MS, hangMs = HANG_MS } = this.#options;
       this.#pulse = openPulse({ everyMs: pollMs, hangMs, onNews: (news) => this.#onNews(news) });
       await this.#lookAtAll();
+      this.#gaps = [...(await gapsOf(this.inventory)), ...this.#gaps];
     } catch (err) {
       await this.close();
       throw err;
     }
-    await this.#sayHow();
+    this.#sayHow();
     this.#running = this.#keepLooking();
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    this.#source.events?.close();
+    this.#events?.close();
     this.#pulse?.close();
     this.#listeners.clear();
   }
 
-  async #sayHow(): Promise<void> {
-    const unheard = await unheardInterfaces(this.inventory);
-    if (this.#source.events !== undefined && unheard.length > 0) {
-      const gap = `this process is in a network namespace of its own: changes of ${unheard.join(', ')} are not told`;
-      this.#source = { ...this.#source, gaps: [...this.#source.gaps, gap] };
-    }
+  #sayHow(): void {
     const { hasEvents, gaps, pollMs } = this.state;
     if (gaps.length === 0) this.#logger.info('the machine is watched', { hasEvents, pollMs });
     else this.#logger.warn('the machine is watched, in part by looking alone', { hasEvents, gaps, pollMs });
   }
 
   #onEvents(events: readonly KernelEvent[]): void {
+    const { clock } = this.#options;
+    const logger = this.#logger;
     const ended = events.find(({ kind }) => kind === 'ended');
-    if (ended?.kind === 'ended') {
-      this.#source = { events: undefined, gaps: [...this.#source.gaps, `the kernel's events ended: ${ended.reason}`] };
-      this.#logger.error('no more events of the kernel: the machine is watched by looking alone', {
-        reason: ended.reason,
-      });
-    }
-    const { clock, logger } = { clock: this.#options.clock, logger: this.#logger };
+    if (ended?.kind === 'ended') this.#onEnded(ended.reason);
     const relevant = events.filter((event) => this.#inventory === undefined || isRelevant(event, this.#inventory));
     if (relevant.length === 0) return;
     if (relevant.some(({ kind }) => kind === 'overflow')) logger.warn('events of the kernel were lost');
@@ -164,6 +158,13 @@ export class LiveMachine implements MachineWatch {
     if (this.#stale !== 'all') this.#notBeforeMs = Math.max(this.#notBeforeMs, clock.monotonicMs() + SETTLE_MS);
     this.#stale = 'all';
     this.#wake.call();
+  }
+
+  #onEnded(reason: string): void {
+    this.#events?.close();
+    this.#events = undefined;
+    this.#gaps = [...this.#gaps, `the kernel's events ended: ${reason}`];
+    this.#logger.error('no more events of the kernel: the machine is watched by looking alone', { reason });
   }
 
   #onNews({ changed, hanging }: PulseNews): void {
