@@ -4,7 +4,7 @@ import { NabuError } from '../../common/errors/index.ts';
 import { identifyProcess } from '../../common/fs/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random, Timer } from '../../common/ports/index.ts';
-import { services } from '../../proto/gen/services.js';
+import { services } from '../../proto/gen/kubelet.js';
 import { type KubeAccess, KubeClient } from '../kube-api/index.ts';
 import { Newest, type ResourceName, type Unsubscribe } from '../kubelet/index.ts';
 import { CUFILE_FOLDER, HostNetAddresses, type HostPaths, type NetAddresses } from '../resources/index.ts';
@@ -57,6 +57,8 @@ export type DraState = {
 const LIMITS: DraLimits = { lookMs: 2000, maxCallMs: 40_000, publisher: {} };
 /** The kubelet gives a call 45 s (Kubernetes 1.36, pkg/kubelet/cm/dra/plugin, defaultClientCallTimeout). */
 const FETCH_MS = 15_000;
+/** A driver that is served nothing for so long has nothing. */
+const FIRST_SERVE_MS = 5000;
 
 /**
  * This node's devices for claims (resource.k8s.io/v1): published as ResourceSlices, prepared when the kubelet asks, with
@@ -73,6 +75,7 @@ export class DraDriver {
   #parts: Parts | undefined;
   #isRegistered = false;
   #repeat: Timer | undefined;
+  #first: Timer | undefined;
   #change: NodeJS.Immediate | undefined;
 
   constructor(options: DraDriverOptions) {
@@ -111,9 +114,11 @@ export class DraDriver {
     this.#parts = { client, preparer, publisher, names, sockets };
     // The service before its registration: a kubelet that has read one dials the other.
     for (const socket of sockets) await socket.start();
-    publisher.start();
     names.start();
     this.#repeatHealth();
+    // Resources are served after this. Until then there is no telling what the node has, and an empty pool would be wrong.
+    if (this.#pools.size > 0) publisher.start();
+    else this.#first = clock.setTimer(() => publisher.start(), FIRST_SERVE_MS, { background: true });
   }
 
   /** What a resource has is for claims from now on; one of the same name that was served before is replaced. */
@@ -170,6 +175,7 @@ export class DraDriver {
   async close(): Promise<void> {
     if (this.#change !== undefined) clearImmediate(this.#change);
     this.#repeat?.cancel();
+    this.#first?.cancel();
     for (const unsubscribe of this.#subscriptions.values()) unsubscribe();
     this.#subscriptions.clear();
     this.#holderListeners.clear();
@@ -252,6 +258,7 @@ export class DraDriver {
       this.#change = undefined;
       this.#tellHealth();
       this.#parts?.publisher.poke();
+      if (this.#pools.size > 0) this.#parts?.publisher.start();
     });
   }
 

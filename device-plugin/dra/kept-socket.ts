@@ -100,7 +100,7 @@ export class KeptSocket {
 
   async #listen(): Promise<void> {
     const { path, serve, clock, logger, maxCallMs } = this.#options;
-    const server = new GrpcServer({ clock, logger, maxCallMs });
+    const server = new GrpcServer({ clock, logger, maxCallMs, hasHealth: false });
     serve(server);
     try {
       await server.listen({ kind: 'unix', path });

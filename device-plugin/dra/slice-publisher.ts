@@ -63,6 +63,8 @@ export class SlicePublisher {
   #probedAtMs = Number.NEGATIVE_INFINITY;
   #cause: string | undefined;
   #isPublished = false;
+  /** Counts what was heard of here. */
+  #changes = 0;
 
   constructor(options: SlicePublisherOptions) {
     this.#options = options;
@@ -89,12 +91,14 @@ export class SlicePublisher {
     return this.#cause;
   }
 
+  /** From here on; a second call does nothing. */
   start(): void {
-    this.#running = [this.#syncForEver(), this.#watchForEver()];
+    if (this.#running.length === 0) this.#running = [this.#syncForEver(), this.#watchForEver()];
   }
 
   /** What is wanted may be something else now. */
   poke(): void {
+    this.#changes++;
     this.#isPublished = false;
     this.#wake.call();
   }
@@ -116,9 +120,10 @@ export class SlicePublisher {
   }
 
   async #attempt(): Promise<number> {
+    const changes = this.#changes;
     try {
-      this.#isPublished = true; // until a poke during the sync says otherwise
       await this.#sync();
+      this.#isPublished = changes === this.#changes;
       if (this.#cause !== undefined) this.#logger.info('resource slices are published again');
       this.#cause = undefined;
       this.#backoff.reset();
