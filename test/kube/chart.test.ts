@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { CoreV1Api } from '@kubernetes/client-node';
+import { parsePluginConfig } from '../../device-plugin/config/index.ts';
+import { Chart, type Rendered } from './chart.ts';
+import type { KubeCluster } from './cluster/index.ts';
+import { sharedCluster } from './shared.ts';
+
+const EVERYTHING = { devicePlugin: { dra: true, labels: true }, nri: { enabled: true } };
+const NAMESPACE = 'nabustore-chart';
+
+const ofKind = (objects: readonly Rendered[], kind: string): readonly Rendered[] =>
+  objects.filter((object) => object.kind === kind);
+
+describe('the chart', () => {
+  let chart: Chart;
+  let cluster: KubeCluster;
+
+  before(async function () {
+    chart = await Chart.open(this);
+    cluster = await sharedCluster(this);
+    const core = await cluster.api(CoreV1Api);
+    await core.createNamespace({ body: { metadata: { name: NAMESPACE } } });
+  });
+  after(async () => {
+    await cluster?.kubectl(['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--wait=false']);
+  });
+
+  for (const [name, values] of Object.entries({ 'as it comes': {}, 'with everything': EVERYTHING })) {
+    it(`passes helm lint and the real API server's validation ${name}`, async () => {
+      await chart.lint(values);
+      const objects = await chart.render(values, NAMESPACE);
+      const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
+      const said = await cluster.kubectl(['apply', '--dry-run=server', '--validate=strict', '-f', '-'], { input });
+      assert.equal(said.trim().split('\n').length, objects.length, said);
+    });
+  }
+
+  it('makes nothing that is turned off', async () => {
+    const off = { devicePlugin: { enabled: false }, admission: { enabled: false }, policies: { enabled: false } };
+    assert.deepEqual(await chart.render(off), []);
+  });
+
+  it('gives cert-manager what it needs to make and inject the certificate', async () => {
+    const objects = await chart.render({ admission: { tls: { source: 'cert-manager' } } });
+    assert.equal(ofKind(objects, 'Certificate').length, 1);
+    const [webhook] = ofKind(objects, 'MutatingWebhookConfiguration');
+    const annotations = Reflect.get(Object(webhook?.metadata), 'annotations');
+    assert.deepEqual(annotations, { 'cert-manager.io/inject-ca-from': 'nabustore/nabu-nabustore-admission' });
+  });
+
+  it('refuses values that are not its own, by name', async () => {
+    await assert.rejects(chart.render({ admision: {} }), /admision/);
+    await assert.rejects(chart.render({ admission: { failurePolicy: 'Maybe' } }), /failurePolicy/);
+    await assert.rejects(chart.render({ admission: { tls: { source: 'secret' } } }), /tls\.secretName is needed/);
+    const short = { resources: [{ kind: 'hugetlbfs', pageSize: '4Mi', unitBytes: 1 }], version: 'v1' };
+    await assert.rejects(chart.render({ devicePlugin: { config: short } }), /pageSize/);
+  });
+
+  it('has one configuration for the plugin, admission and the policy, with whole numbers whole', async () => {
+    const resources = [{ kind: 'hugetlbfs', pageSize: '1Gi', unitBytes: 64 * 2 ** 30 }];
+    const objects = await chart.render({ devicePlugin: { config: { version: 'v1', resources } } });
+    const [map] = ofKind(objects, 'ConfigMap');
+    const text = String(Reflect.get(Object(map?.data), 'device-plugin.yaml'));
+    assert.match(text, /"unitBytes": 68719476736\b/);
+    assert.deepEqual(parsePluginConfig(text, 'the ConfigMap').resources, resources);
+    const policies = ofKind(objects, 'ValidatingAdmissionPolicy');
+    assert.deepEqual(
+      policies.map(({ metadata }) => metadata.name),
+      ['nabu-nabustore-hugetlbfs-1gi'],
+    );
+    assert.match(JSON.stringify(policies), /\* 68719476736\b/);
+    for (const kind of ['DaemonSet', 'Deployment']) {
+      assert.match(JSON.stringify(ofKind(objects, kind)), new RegExp(`"configMap":{"name":"${map?.metadata.name}"}`));
+    }
+  });
+
+  it('gives no pod of its own a privilege or a token that it does not use', async () => {
+    const pods = (objects: readonly Rendered[]): readonly string[] =>
+      [...ofKind(objects, 'DaemonSet'), ...ofKind(objects, 'Deployment')].map((object) => JSON.stringify(object));
+    for (const text of pods(await chart.render())) {
+      assert.match(text, /"automountServiceAccountToken":false/);
+      assert.doesNotMatch(text, /"privileged":true|"hostPID":true|"hostIPC":true|"add":\[/);
+      assert.match(text, /"drop":\["ALL"\]/);
+      assert.match(text, /"readOnlyRootFilesystem":true/);
+    }
+    assert.deepEqual(ofKind(await chart.render(), 'ClusterRole'), []);
+    assert.equal(ofKind(await chart.render(EVERYTHING), 'ClusterRole').length, 1);
+  });
+});
