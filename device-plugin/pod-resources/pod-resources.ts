@@ -19,7 +19,9 @@ const MESSAGE_BYTES = 16 << 20;
 const CALLS_AT_ONCE = 4;
 const CALLS_WAITING = 1024;
 const FIRST_PAUSE_MS = 20;
-const MOST_PAUSE_MS = 250;
+/** Where there is no kubelet for long, asking must not cost what the rest of this process does not. */
+const MOST_PAUSE_MS = 2000;
+const MOST_RECONNECT_MS = 1000;
 
 type Lister = ClientOf<(typeof services)['v1.PodResourcesLister']>;
 
@@ -48,7 +50,7 @@ export class PodResources {
     this.#grpc = new GrpcClient({
       address: { kind: 'unix', path: socket },
       maxMessageBytes,
-      maxReconnectMs: MOST_PAUSE_MS,
+      maxReconnectMs: MOST_RECONNECT_MS,
     });
     this.#lister = this.#grpc.service(services['v1.PodResourcesLister']);
   }
