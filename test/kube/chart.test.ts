@@ -5,7 +5,7 @@ import { Chart, type Rendered } from './chart.ts';
 import type { KubeCluster } from './cluster/index.ts';
 import { sharedCluster } from './shared.ts';
 
-const EVERYTHING = { devicePlugin: { dra: true, labels: true }, nri: { enabled: true } };
+const EVERYTHING = { devicePlugin: { dra: true, draExtendedResources: true, labels: true }, nri: { enabled: true } };
 const NAMESPACE = 'nabustore-chart';
 
 const ofKind = (objects: readonly Rendered[], kind: string): readonly Rendered[] =>

@@ -8,7 +8,11 @@ import { until } from '../host/until.ts';
 import type { NodeMachine } from './node-machine.ts';
 
 const NABU = fileURLToPath(new URL('../../../nabu', import.meta.url));
-const OFFER_MS = 30_000;
+/**
+ * From a change to what the scheduler sees: the plugin registers anew within 2 s, and the kubelet tells the API server every
+ * nodeStatusUpdateFrequency, which is 1 s here and 10 s by default. The rest is for a machine that is busy.
+ */
+const LAG_MS = 20_000;
 
 export type PluginOptions = {
   /** As in the configuration file; JSON is YAML. */
@@ -24,6 +28,8 @@ export class TestDevicePlugin implements AsyncDisposable {
   readonly #folder: string;
   readonly #options: PluginOptions;
   readonly #name = `device-plugin-${randomBytes(2).toString('hex')}`;
+
+  #startedAtMs = 0;
 
   private constructor(cluster: KubeCluster, machine: NodeMachine, folder: string, options: PluginOptions) {
     this.#cluster = cluster;
@@ -76,6 +82,7 @@ export class TestDevicePlugin implements AsyncDisposable {
     ]);
     const script = ['set -e', 'ip link set lo up', ...network, 'exec "$@"'].join('\n');
     const args = ['--net', '/bin/sh', '-c', script, 'sh', NABU, 'device-plugin', ...words];
+    this.#startedAtMs = Date.now();
     await this.#cluster.startProcess(this.#name, 'unshare', args);
   }
 
@@ -87,10 +94,13 @@ export class TestDevicePlugin implements AsyncDisposable {
     return await this.#cluster.logOf(this.#name);
   }
 
-  /** Resolves when the node offers so much of each resource; rejects with the plugin's log. */
-  async untilOffered(amounts: Readonly<Record<string, string>>): Promise<void> {
+  /**
+   * Resolves when the kubelet has said, after the plugin's start or after `since`, that it has so much of each resource;
+   * rejects with the plugin's log.
+   */
+  async untilOffered(amounts: Readonly<Record<string, string>>, since = this.#startedAtMs): Promise<void> {
     try {
-      await untilAllocatable(this.#cluster, amounts, OFFER_MS);
+      await untilAllocatable(this.#cluster, amounts, LAG_MS, since);
     } catch (err) {
       throw new Error(`${String(err)}\n${await this.log()}`, { cause: err });
     }
@@ -102,20 +112,24 @@ export class TestDevicePlugin implements AsyncDisposable {
   }
 }
 
-/** What pods may have of the node, as the scheduler sees it. */
-export async function allocatable(cluster: KubeCluster): Promise<Readonly<Record<string, string>>> {
-  const { CoreV1Api } = await import('@kubernetes/client-node');
-  const { status } = await (await cluster.api(CoreV1Api)).readNode({ name: cluster.node });
-  return status?.allocatable ?? {};
-}
-
+/**
+ * Waits for what pods may have of the node, as the scheduler sees it. With `since` (Date.now()) the kubelet has to have said
+ * it after that: what it said before stands until it says something else.
+ */
 export async function untilAllocatable(
   cluster: KubeCluster,
   amounts: Readonly<Record<string, string>>,
   timeoutMs: number,
+  since = 0,
 ): Promise<void> {
+  const { CoreV1Api } = await import('@kubernetes/client-node');
+  const api = await cluster.api(CoreV1Api);
   await until(`the node to offer ${JSON.stringify(amounts)}`, timeoutMs, async () => {
-    const now = await allocatable(cluster);
+    const { status } = await api.readNode({ name: cluster.node });
+    const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+    // Whole seconds.
+    if ((ready?.lastHeartbeatTime?.getTime() ?? 0) <= since) throw new Error('the kubelet has said nothing new');
+    const now = status?.allocatable ?? {};
     const differing = Object.keys(amounts).filter((name) => now[name] !== amounts[name]);
     if (differing.length === 0) return true;
     throw new Error(`it offers ${differing.map((name) => `${name}: ${now[name] ?? 'none'}`).join(', ')}`);

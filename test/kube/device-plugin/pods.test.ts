@@ -4,34 +4,8 @@ import type { KubeCluster } from '../cluster/index.ts';
 import { Namespace, pod } from '../pods/index.ts';
 import { sharedCluster } from '../shared.ts';
 import { TestDevicePlugin } from './device-plugin.ts';
+import { ADDRESSES, asking, HCA_VARIABLE, HCAS, MIB, OFFERED, RESOURCES, UNIT_BYTES } from './h200-node.ts';
 import { NodeMachine } from './node-machine.ts';
-
-const MIB = 1 << 20;
-const UNIT_BYTES = 64 * MIB;
-const PLAIN = { cpu: '50m', memory: '32Mi' };
-const ADDRESSES = {
-  ibp26s0: '198.51.100.1',
-  ibp60s0: '198.51.100.2',
-  ibp156s0: '198.51.100.3',
-  ibp188s0: '198.51.100.4',
-};
-/** Of the recorded node: which address and which file of verbs the HCA of a PCI address has. */
-const HCAS: Readonly<Record<string, { readonly address: string; readonly verbs: string; readonly name: string }>> = {
-  '0000:1a:00.0': { address: ADDRESSES.ibp26s0, verbs: 'uverbs0', name: 'mlx5_0' },
-  '0000:3c:00.0': { address: ADDRESSES.ibp60s0, verbs: 'uverbs1', name: 'mlx5_1' },
-  '0000:9c:00.0': { address: ADDRESSES.ibp156s0, verbs: 'uverbs2', name: 'mlx5_2' },
-  '0000:bc:00.0': { address: ADDRESSES.ibp188s0, verbs: 'uverbs3', name: 'mlx5_3' },
-};
-const RESOURCES = [
-  { kind: 'rdma', select: { linkLayers: ['InfiniBand'] } },
-  { kind: 'cufile', version: '1.13', slots: 4 },
-  { kind: 'hugetlbfs', pageSize: '2Mi', unitBytes: UNIT_BYTES },
-];
-const OFFERED = { 'nabustore.io/rdma': '4', 'nabustore.io/cufile': '8', 'nabustore.io/hugetlbfs-2Mi': '8' };
-
-const asking = (resources: Readonly<Record<string, string>>): Partial<V1Container> => ({
-  resources: { limits: { ...PLAIN, ...resources } },
-});
 
 const UNPRIVILEGED: Partial<V1Container> = {
   securityContext: {
@@ -74,7 +48,7 @@ describe('pods on a node with nabu device-plugin', () => {
     const inside = async (...command: string[]): Promise<string> => await namespace.exec('loader', ...command);
     assert.equal(await inside('id', '-u'), '1000\n');
 
-    const given = await namespace.variable('loader', 'NABUSTORE_RDMA_PCI_ADDRESSES');
+    const given = await namespace.variable('loader', HCA_VARIABLE);
     const hca = HCAS[given];
     assert(hca !== undefined, `${given} is an HCA of the machine`);
     assert.equal(await namespace.variable('loader', 'NABUSTORE_RDMA_DEVICES'), hca.name);
@@ -104,7 +78,7 @@ describe('pods on a node with nabu device-plugin', () => {
     await using namespace = await Namespace.make(cluster);
     await namespace.create(pod('maker', asking({ 'nabustore.io/rdma': '1' })));
     await namespace.untilReady('maker');
-    const own = HCAS[await namespace.variable('maker', 'NABUSTORE_RDMA_PCI_ADDRESSES')];
+    const own = HCAS[await namespace.variable('maker', HCA_VARIABLE)];
     const open = async (minor: number): Promise<string> => {
       const path = `/tmp/verbs${minor}`;
       await namespace.exec('maker', 'mknod', path, 'c', '231', String(minor));

@@ -41,6 +41,10 @@ export class Namespace implements AsyncDisposable {
     return await (await Namespace.#core(this.#cluster)).readNamespacedPod({ name, namespace: this.name });
   }
 
+  async list(): Promise<V1Pod[]> {
+    return (await (await Namespace.#core(this.#cluster)).listNamespacedPod({ namespace: this.name })).items;
+  }
+
   /** Newest last. */
   async events(name: string): Promise<CoreV1Event[]> {
     const core = await Namespace.#core(this.#cluster);
@@ -112,10 +116,8 @@ export class Namespace implements AsyncDisposable {
   }
 
   async #untilNoPods(names?: readonly string[]): Promise<void> {
-    const core = await Namespace.#core(this.#cluster);
     await until(`the end of the pods of ${this.name}`, END_MS, async () => {
-      const { items } = await core.listNamespacedPod({ namespace: this.name });
-      const left = items.filter(({ metadata }) => names?.includes(metadata?.name ?? '') ?? true);
+      const left = (await this.list()).filter(({ metadata }) => names?.includes(metadata?.name ?? '') ?? true);
       return left.length === 0 ? true : undefined;
     });
   }
