@@ -1,5 +1,5 @@
 import { cp, mkdtemp, readFile } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ApiConstructor, ApiType } from '@kubernetes/client-node';
 import { PidFile, readPidFile } from '../../../common/fs/index.ts';
@@ -33,6 +33,8 @@ import { missingForCluster, refuseNode } from './missing.ts';
 import { freePorts } from './ports.ts';
 import { type Reaper, reapWhenOrphaned } from './reaper.ts';
 
+/** The API server asks a node for logs by its name: this one leads to 127.0.0.1 on every machine. */
+const NODE = 'localhost';
 const CGROUP = 'nabu-kube';
 const BRIDGE = 'nabu-kube';
 const START_MS = 120_000;
@@ -139,7 +141,7 @@ export class KubeCluster {
     await cgroup.make();
     const parts: Parts = {
       layout: layoutOf(folder),
-      node: hostname().toLowerCase(),
+      node: NODE,
       ports: await freePorts(PORT_NAMES),
       cgroup,
       programs: await programsFolder(),
