@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   stor: () => import('./commands/stor.ts'),
   csi: () => import('./commands/csi.ts'),
   'device-plugin': () => import('./commands/device-plugin.ts'),
+  nri: () => import('./commands/nri.ts'),
   admission: () => import('./commands/admission.ts'),
   'volume-server': () => import('./commands/volume-server.ts'),
   version: () => import('./commands/version.ts'),

@@ -22,7 +22,7 @@ const sources = Object.keys(ALLOWED).flatMap((folder) =>
 
 /** `nabu csi` and the like: the subcommand that starts a binary imports that binary's entry, and nothing else of it. */
 const startsBinary = (from: string, to: string): boolean =>
-  from.startsWith('cli/commands/') && /^[\w-]+\/(main|index)\.ts$/.test(to);
+  from.startsWith('cli/commands/') && /^[\w-]+\/(index|([\w-]+\/)?main)\.ts$/.test(to);
 
 /** The folder whose public face the import should have used, if it reached past one. */
 function bypassedIndex(from: string, to: string): string | undefined {

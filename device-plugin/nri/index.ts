@@ -1,0 +1,11 @@
+export { DeviceHolders, type Held } from './device-holders.ts';
+export { FrameReader, type FrameReaderOptions } from './frame-reader.ts';
+export { type Hints, hintsOf, isHinted } from './hints.ts';
+export { limitText, type MemlockChange, memlockChange, UNLIMITED } from './memlock.ts';
+export { MemlockHandler, type MemlockHandlerOptions } from './memlock-handler.ts';
+export { Mux, type MuxConnection, PLUGIN_SERVICE, RUNTIME_SERVICE } from './mux.ts';
+export { NriPlugin, type NriPluginOptions, type NriState } from './nri-plugin.ts';
+export { type Adjustment, type NriHandler, pluginHandlers, type RuntimeVersion } from './plugin-handlers.ts';
+export { cannotRaise, RuntimeRights } from './runtime-rights.ts';
+export { TtrpcClient } from './ttrpc-client.ts';
+export { type TtrpcHandler, TtrpcServer, type TtrpcServerOptions } from './ttrpc-server.ts';
