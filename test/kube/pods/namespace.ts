@@ -94,9 +94,14 @@ export class Namespace implements AsyncDisposable {
     return `${name} is ${JSON.stringify(pod.status, undefined, 1)}\n${lines.join('\n')}`;
   }
 
-  /** What a command in a container of the pod writes. Rejects where it ends badly. */
+  /** What a command in the pod's first container writes. Rejects where it ends badly. */
   async exec(pod: string, ...command: readonly string[]): Promise<string> {
-    return await this.#cluster.kubectl(['--namespace', this.name, 'exec', pod, '--', ...command]);
+    return await this.execIn(pod, undefined, command);
+  }
+
+  async execIn(pod: string, container: string | undefined, command: readonly string[]): Promise<string> {
+    const which = container === undefined ? [] : ['--container', container];
+    return await this.#cluster.kubectl(['--namespace', this.name, 'exec', pod, ...which, '--', ...command]);
   }
 
   /** A variable of its environment; empty where it has none of this name. */
