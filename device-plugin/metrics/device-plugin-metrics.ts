@@ -19,6 +19,14 @@ export type MetricSources = {
   readonly allocations?: AllocationSource;
 };
 
+/** One figure, for the reference. */
+export type MetricDescription = {
+  readonly name: string;
+  readonly type: 'gauge' | 'counter' | 'histogram';
+  readonly labels: readonly string[];
+  readonly help: string;
+};
+
 export type DevicePluginMetricsOptions = {
   readonly version: string;
   readonly sources: MetricSources;
@@ -42,6 +50,7 @@ const PREFIX = 'nabustore_device_plugin_';
  */
 export class DevicePluginMetrics implements KubeletObserver {
   readonly #registry = new Registry();
+  readonly #described: MetricDescription[] = [];
   readonly #sources: MetricSources;
   readonly #clock: Clock;
   readonly #allocations: Allocations | undefined;
@@ -88,6 +97,11 @@ export class DevicePluginMetrics implements KubeletObserver {
     this.#addHugePages();
     this.#gauge('build_info', 'The version of the plugin.', ['version']).set({ version }, 1);
     addProcessFigures(this.#registry);
+  }
+
+  /** Its own figures, without those of every process. */
+  get described(): readonly MetricDescription[] {
+    return this.#described;
   }
 
   get contentType(): string {
@@ -177,7 +191,7 @@ export class DevicePluginMetrics implements KubeletObserver {
   ): Gauge<L> {
     return new Gauge<L>({
       registers: [this.#registry],
-      name: PREFIX + name,
+      name: this.#describe('gauge', name, help, labelNames),
       help,
       labelNames,
       ...(collect === undefined
@@ -191,11 +205,18 @@ export class DevicePluginMetrics implements KubeletObserver {
   }
 
   #counter<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
-    return new Counter<L>({ registers: [this.#registry], name: PREFIX + name, help, labelNames });
+    const fullName = this.#describe('counter', name, help, labelNames);
+    return new Counter<L>({ registers: [this.#registry], name: fullName, help, labelNames });
   }
 
   #histogram<L extends string>(name: string, help: string, labelNames: readonly L[]): Histogram<L> {
     const registers = [this.#registry];
-    return new Histogram<L>({ registers, name: PREFIX + name, help, labelNames, buckets: LATENCY_BUCKETS_S });
+    const fullName = this.#describe('histogram', name, help, labelNames);
+    return new Histogram<L>({ registers, name: fullName, help, labelNames, buckets: LATENCY_BUCKETS_S });
+  }
+
+  #describe(type: MetricDescription['type'], name: string, help: string, labels: readonly string[]): string {
+    this.#described.push({ name: PREFIX + name, type, labels, help });
+    return PREFIX + name;
   }
 }
