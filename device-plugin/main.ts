@@ -34,11 +34,13 @@ export async function runDevicePlugin(options: DevicePluginOptions, version: str
   });
   const paths = pathsOf(options);
   const agent = new DevicePluginAgent({
+    nodeName: nodeNameOf(options),
     configPath: options.resources,
     kubeletDir: options.kubeletDir,
     paths,
     metricsAddress: textOrNone(options.metrics),
     featuresDir: textOrNone(options.featuresDir),
+    kubeconfig: textOrNone(options.kubeconfig),
     version,
     machine: new LiveMachine({ roots: paths.roots, clock: realClock, logger, pollMs: options.pollMs }),
     clock: realClock,

@@ -31,6 +31,11 @@ export const DEVICE_PLUGIN_OPTIONS = defineConfig('device-plugin', {
     '',
   ),
   nodeName: option(z.string(), 'name of this node in Kubernetes; empty: the host name', ''),
+  kubeconfig: option(
+    folderOrEmpty,
+    'where the API server is, for claims; empty: as the pod that this process is in',
+    '',
+  ),
   featuresDir: option(folderOrEmpty, 'where node-feature-discovery reads labels from files; empty: no labels', ''),
   pollMs: option(
     z.int().min(100).max(60_000),

@@ -1,18 +1,22 @@
 import { join } from 'node:path';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random } from '../../common/ports/index.ts';
-import { ConfigFile, type PluginConfig, RESOURCE_DOMAIN } from '../config/index.ts';
-import { type KubeletObserver, KubeletPlugin } from '../kubelet/index.ts';
+import { ConfigFile, RESOURCE_DOMAIN, type ResourceConfig } from '../config/index.ts';
+import { type KubeletObserver, KubeletPlugin, type ResourceName } from '../kubelet/index.ts';
 import type { MachineWatch } from '../machine/index.ts';
+import { DeviceModes } from '../mode/index.ts';
 import { PodResources } from '../pod-resources/index.ts';
-import type { HostPaths } from '../resources/index.ts';
+import type { CauseCode, HostPaths } from '../resources/index.ts';
+import { Claims, isClaimable } from './claims.ts';
 import { allocationsFrom, type Figures, NO_FIGURES, serveFigures } from './figures.ts';
 import { SharedParts } from './kind-parts.ts';
 import { type ConfiguredKind, kindsOf } from './kinds.ts';
+import { kubeletFront } from './kubelet-front.ts';
 import { NodeLabelling } from './node-labelling.ts';
 import { ServedResources } from './served-resources.ts';
 
 export type AgentOptions = {
+  readonly nodeName: string;
   readonly configPath: string;
   /** The kubelet's own folder, /var/lib/kubelet. */
   readonly kubeletDir: string;
@@ -21,6 +25,8 @@ export type AgentOptions = {
   readonly metricsAddress?: string | undefined;
   /** Where node-feature-discovery reads labels; undefined: none are written. */
   readonly featuresDir?: string | undefined;
+  /** Where the API server is, for claims; undefined: as the pod that this process is in. */
+  readonly kubeconfig?: string | undefined;
   readonly version: string;
   readonly machine: MachineWatch & { start(): Promise<void>; close(): Promise<void> };
   readonly clock: Clock;
@@ -35,7 +41,11 @@ export class DevicePluginAgent {
   readonly #kubelet: KubeletPlugin;
   readonly #podResources: PodResources;
   readonly #parts: SharedParts;
+  readonly #modes: DeviceModes;
+  readonly #claims: Claims;
+  /** As extended resources, and for claims. */
   readonly #resources: ServedResources;
+  readonly #claimable: ServedResources;
   readonly #labels: NodeLabelling | undefined;
   #applying: Promise<void> = Promise.resolve();
   #figures: Figures = NO_FIGURES;
@@ -56,16 +66,33 @@ export class DevicePluginAgent {
     };
     this.#kubelet = new KubeletPlugin({ folder: join(kubeletDir, 'device-plugins'), clock, random, logger, observer });
     this.#podResources = new PodResources({ socket: join(kubeletDir, 'pod-resources', 'kubelet.sock'), clock });
+    const podResources = this.#podResources;
     const onHolders = (): void => this.#resources.refresh();
-    this.#parts = new SharedParts({ paths, machine, podResources: this.#podResources, clock, logger, onHolders });
-    this.#resources = new ServedResources({
-      kubelet: this.#kubelet,
+    this.#parts = new SharedParts({ paths, machine, podResources, clock, logger, onHolders });
+    this.#claims = new Claims({
+      ...options,
+      kubeconfig: options.kubeconfig,
+      onHolders: () => this.#modes.look(),
+      onMappedNames: () => this.#onChange(),
+    });
+    this.#modes = new DeviceModes({
+      path: join(paths.stateDir, 'modes.json'),
+      podResources,
+      claimHolders: () => this.#claims.holders,
+      clock,
+      logger,
+    });
+    const common = {
       machine,
       clock,
       logger,
-      withheld: () => undefined,
-      onHealthChange: (resource, cause) => this.#figures.healthChanged(resource, cause),
-    });
+      withheld: (device: string, config: ResourceConfig) =>
+        isClaimable(config) ? this.#modes.withheld(device, config.mode) : undefined,
+      onHealthChange: (resource: ResourceName, cause: CauseCode | undefined) =>
+        this.#figures.healthChanged(resource, cause),
+    };
+    this.#resources = new ServedResources({ ...common, front: kubeletFront(this.#kubelet) });
+    this.#claimable = new ServedResources({ ...common, front: this.#claims });
     if (featuresDir !== undefined) this.#labels = new NodeLabelling({ folder: featuresDir, machine, clock, logger });
   }
 
@@ -75,19 +102,22 @@ export class DevicePluginAgent {
    */
   async start(): Promise<void> {
     await this.#serveFigures();
-    const config = await this.#file.start();
+    await this.#file.start();
     await this.#options.machine.start();
+    await this.#modes.start();
     await this.#kubelet.start();
-    await this.#apply(config);
-    this.#file.watch((changed) => this.#onChange(changed));
+    await this.#apply();
+    this.#modes.watch(() => this.#refresh());
+    this.#file.watch(() => this.#onChange());
   }
 
   /** Ends every stream, takes the sockets away, stops looking. What pods hold stays theirs. */
   async close(): Promise<void> {
     await this.#file.close();
     await this.#applying;
-    await this.#kubelet.close();
-    await this.#resources.close();
+    await Promise.all([this.#kubelet.close(), this.#claims.close()]);
+    await Promise.all([this.#resources.close(), this.#claimable.close()]);
+    await this.#modes.close();
     await this.#parts.close();
     await this.#labels?.close();
     await this.#options.machine.close();
@@ -99,9 +129,9 @@ export class DevicePluginAgent {
     const { metricsAddress: address, machine, clock, logger, version } = this.#options;
     if (address === undefined) return;
     const sources = {
-      pools: () => this.#resources.pools,
+      pools: () => [...this.#resources.pools, ...this.#claimable.pools],
       isRegistered: (resource: Parameters<KubeletPlugin['state']>[0]) =>
-        this.#kubelet.state(resource)?.isRegistered === true,
+        this.#kubelet.state(resource)?.isRegistered ?? this.#claims.isRegistered,
       hugePages: () => machine.inventory.hugePages,
       allocations: allocationsFrom(this.#podResources, RESOURCE_DOMAIN),
     };
@@ -117,27 +147,45 @@ export class DevicePluginAgent {
       const state = this.#kubelet.state(resource);
       if (state?.isRegistered !== true) return `${resource} is not registered: ${state?.cause ?? 'not yet'}`;
     }
-    return undefined;
+    return this.#claims.problem;
+  }
+
+  #refresh(): void {
+    this.#resources.refresh();
+    this.#claimable.refresh();
   }
 
   /** One after the other, the newest last. */
-  #onChange(config: PluginConfig): void {
+  #onChange(): void {
     this.#applying = this.#applying
-      .then(() => this.#apply(config))
+      .then(() => this.#apply())
       .catch((err) => {
         this.#options.logger.error('the configuration cannot be put into force', { error: err });
       });
   }
 
-  async #apply(config: PluginConfig): Promise<void> {
+  async #apply(): Promise<void> {
+    const { config } = this.#file;
     await this.#parts.ready(config);
+    await this.#claims.ready(config.resources);
     const kinds = kindsOf(config, this.#parts.kinds);
-    await this.#resources.apply(kinds.filter(isForPlugin), config.health);
+    // A device that changes its way is held back by its mode until nobody has it the other way.
+    await this.#resources.apply(
+      kinds.filter((one) => this.#isForKubelet(one)),
+      config.health,
+    );
+    await this.#claimable.apply(
+      kinds.filter(({ config: own }) => isClaimable(own) && own.mode === 'dra'),
+      config.health,
+    );
     this.#labels?.use(config);
   }
-}
 
-/** What is given out by claims is not offered as an extended resource as well. */
-function isForPlugin({ config }: ConfiguredKind): boolean {
-  return !('mode' in config) || config.mode === 'plugin';
+  #isForKubelet({ config, kind: { resource } }: ConfiguredKind): boolean {
+    if (isClaimable(config) && config.mode === 'dra') return false;
+    const deviceClass = this.#claims.mappedNames.get(resource);
+    if (deviceClass === undefined) return true;
+    this.#options.logger.warn('a DeviceClass maps the resource: it is not registered', { resource, deviceClass });
+    return false;
+  }
 }

@@ -1,18 +1,19 @@
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import type { HealthConfig } from '../config/index.ts';
+import type { HealthConfig, ResourceConfig } from '../config/index.ts';
 import { HealthTracker } from '../health/index.ts';
-import type { KubeletPlugin, ResourceName } from '../kubelet/index.ts';
+import type { ResourceName } from '../kubelet/index.ts';
 import type { MachineWatch } from '../machine/index.ts';
 import { type Cause, type CauseCode, MachinePool } from '../resources/index.ts';
+import type { Front } from './front.ts';
 import type { ConfiguredKind } from './kinds.ts';
 
 export type ServedResourcesOptions = {
-  readonly kubelet: Pick<KubeletPlugin, 'serve' | 'withdraw'>;
+  readonly front: Front;
   readonly machine: MachineWatch;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly withheld: (device: string) => Cause | undefined;
+  readonly withheld: (device: string, config: ResourceConfig) => Cause | undefined;
   /** `cause` is the first against a unit that turned unhealthy; undefined for one that is well again. */
   readonly onHealthChange: (resource: ResourceName, cause: CauseCode | undefined) => void;
 };
@@ -20,9 +21,9 @@ export type ServedResourcesOptions = {
 type Served = { readonly pool: MachinePool; readonly signature: string };
 
 /**
- * The resources that the kubelet is offered, as the newest configuration has them. One that is the same as before is not
- * touched; one that is made otherwise keeps its registration and its socket; one that is new is served, one that is gone
- * withdrawn. One change after the other.
+ * The resources that are offered one way, as the newest configuration has them. One that is the same as before is not
+ * touched; one that is made otherwise keeps its pool, and with it its registration; one that is new is offered, one that is
+ * gone withdrawn. One change after the other.
  */
 export class ServedResources {
   readonly #options: ServedResourcesOptions;
@@ -38,7 +39,7 @@ export class ServedResources {
     return [...this.#served.values()].map(({ pool }) => pool);
   }
 
-  /** Resolves when the kubelet is offered these resources. A resource that cannot be is logged, and the others are. */
+  /** Resolves when these resources are offered and no others. One that cannot be is logged, and the others are. */
   apply(kinds: readonly ConfiguredKind[], health: HealthConfig): Promise<void> {
     this.#applying = this.#applying.then(() => this.#apply(kinds, health));
     return this.#applying;
@@ -49,7 +50,7 @@ export class ServedResources {
     for (const { pool } of this.#served.values()) pool.refresh();
   }
 
-  /** The pools let go of the machine; the kubelet's side is closed by whoever made it. */
+  /** The pools let go of the machine; the front is closed by whoever made it. */
   async close(): Promise<void> {
     await this.#applying;
     for (const { pool } of this.#served.values()) pool.close();
@@ -74,12 +75,15 @@ export class ServedResources {
     }
   }
 
-  #serve({ kind, signature }: ConfiguredKind, health: HealthConfig): void {
-    const { kubelet, machine, withheld, logger } = this.#options;
+  #serve(configured: ConfiguredKind, health: HealthConfig): void {
+    const { front, machine, withheld, logger } = this.#options;
+    const { kind, config, signature } = configured;
     const { resource } = kind;
-    const pool = new MachinePool({ kind, machine, health: this.#tracker(resource, health), withheld, logger });
+    const tracker = this.#tracker(resource, health);
+    const isWithheld = (device: string): Cause | undefined => withheld(device, config);
+    const pool = new MachinePool({ kind, machine, health: tracker, withheld: isWithheld, logger });
     try {
-      kubelet.serve(pool);
+      front.offer(pool, configured);
     } catch (err) {
       pool.close();
       throw err;
@@ -88,17 +92,19 @@ export class ServedResources {
     logger.info('resource is offered', { resource, units: pool.units.length });
   }
 
-  #change(pool: MachinePool, before: string, { kind, signature }: ConfiguredKind, health?: HealthConfig): void {
+  #change(pool: MachinePool, before: string, configured: ConfiguredKind, health?: HealthConfig): void {
+    const { kind, signature } = configured;
     const { resource } = kind;
     if (health !== undefined) pool.judgeBy(this.#tracker(resource, health));
     if (signature === before) return;
     pool.use(kind);
+    this.#options.front.offer(pool, configured);
     this.#served.set(resource, { pool, signature });
     this.#options.logger.info('resource is made otherwise', { resource, units: pool.units.length });
   }
 
   async #withdraw(resource: ResourceName): Promise<void> {
-    await this.#options.kubelet.withdraw(resource);
+    await this.#options.front.withdraw(resource);
     this.#served.get(resource)?.pool.close();
     this.#served.delete(resource);
     this.#options.logger.info('resource is not offered any more', { resource });

@@ -1,0 +1,130 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock, Random } from '../../common/ports/index.ts';
+import type { ResourceConfig } from '../config/index.ts';
+import type { ClaimableConfig, ClaimablePool, ClaimHolders, DraDriver } from '../dra/index.ts';
+import type { KubeAccess } from '../kube-api/index.ts';
+import type { ResourceName } from '../kubelet/index.ts';
+import type { MachineWatch } from '../machine/index.ts';
+import type { HostPaths, MachinePool } from '../resources/index.ts';
+import type { Front } from './front.ts';
+import type { ConfiguredKind } from './kinds.ts';
+
+export type ClaimsOptions = {
+  readonly nodeName: string;
+  readonly kubeletDir: string;
+  readonly paths: HostPaths;
+  /** A kubeconfig; undefined: the service account of the pod that this process is in. */
+  readonly kubeconfig: string | undefined;
+  readonly machine: MachineWatch;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Claims hold something else now. */
+  readonly onHolders: () => void;
+  /** DeviceClasses map other names now. */
+  readonly onMappedNames: () => void;
+};
+
+export function isClaimable(config: ResourceConfig): config is ClaimableConfig {
+  return 'mode' in config;
+}
+
+const NOBODY: ClaimHolders = { devices: new Set(), isComplete: true };
+const UNKNOWN: ClaimHolders = { devices: new Set(), isComplete: false };
+
+/**
+ * Claims (DRA) on this node. Their driver is begun, and its code loaded, when a configuration first asks for it or when
+ * claims of an earlier process are still to be ended; then it stays.
+ */
+export class Claims implements Front {
+  readonly #options: ClaimsOptions;
+  readonly #offered = new Map<ResourceName, ClaimablePool>();
+  #driver: DraDriver | undefined;
+  #problem: string | undefined;
+  /** Before `ready` it is not known whether there are claims from before. */
+  #isKnown = false;
+
+  constructor(options: ClaimsOptions) {
+    this.#options = options;
+  }
+
+  /** Why claims cannot be served though they should be; undefined when they are, or are not asked for. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** Whether the kubelet sends claims here. */
+  get isRegistered(): boolean {
+    return this.#driver?.state.isRegistered === true;
+  }
+
+  get holders(): ClaimHolders {
+    if (this.#driver !== undefined) return this.#driver.holders;
+    return this.#isKnown ? NOBODY : UNKNOWN;
+  }
+
+  /** The names of resources that a DeviceClass maps: they are the scheduler's, not the device plugin's. */
+  get mappedNames(): ReadonlyMap<string, string> {
+    return this.#driver?.mappedNames ?? new Map();
+  }
+
+  /** Resolves when the driver runs, if this configuration or a claim of before needs it. A failure is logged and kept. */
+  async ready(resources: readonly ResourceConfig[]): Promise<void> {
+    if (this.#driver !== undefined) return;
+    const isAsked = resources.some((config) => isClaimable(config) && config.mode === 'dra');
+    try {
+      const isNeeded = await this.#hasClaims();
+      this.#isKnown = !isNeeded;
+      if (!isAsked && !isNeeded) return;
+      const { DraDriver } = await import('../dra/index.ts');
+      const driver = new DraDriver({ ...this.#options, access: () => this.#access() });
+      await driver.start();
+      driver.watchHolders(this.#options.onHolders);
+      driver.watchMappedNames(this.#options.onMappedNames);
+      this.#driver = driver;
+      this.#problem = undefined;
+      for (const claimable of this.#offered.values()) driver.serve(claimable);
+    } catch (err) {
+      this.#problem = `claims cannot be served: ${err instanceof Error ? err.message : String(err)}`;
+      this.#options.logger.error('claims cannot be served', { error: err });
+    }
+  }
+
+  offer(pool: MachinePool, { config, kind }: ConfiguredKind): void {
+    if (!isClaimable(config)) throw new RangeError(`${kind.resource} is not for claims`);
+    const claimable = { config, kind, pool, machine: this.#options.machine };
+    this.#offered.set(kind.resource, claimable);
+    this.#driver?.serve(claimable);
+  }
+
+  async withdraw(resource: ResourceName): Promise<void> {
+    this.#offered.delete(resource);
+    await this.#driver?.withdraw(resource);
+  }
+
+  async close(): Promise<void> {
+    await this.#driver?.close();
+  }
+
+  /** Without the code of claims where there never were any: most nodes. */
+  async #hasClaims(): Promise<boolean> {
+    const { paths } = this.#options;
+    const isNone = await access(join(paths.stateDir, 'dra')).then(
+      () => false,
+      (err) => Reflect.get(Object(err), 'code') === 'ENOENT',
+    );
+    if (isNone) return false;
+    const { DraDriver } = await import('../dra/index.ts');
+    return await DraDriver.isNeeded(paths);
+  }
+
+  async #access(): Promise<KubeAccess> {
+    const { inClusterAccess, kubeconfigAccess } = await import('../kube-api/index.ts');
+    const { kubeconfig } = this.#options;
+    return kubeconfig === undefined
+      ? await inClusterAccess({ clock: this.#options.clock })
+      : await kubeconfigAccess(kubeconfig);
+  }
+}
