@@ -1,0 +1,2 @@
+export { ReservationKeeper } from './reservation-keeper.ts';
+export { DEFAULT_TIMES, Reservations, type ReservationTimes, type Reserved } from './reservations.ts';

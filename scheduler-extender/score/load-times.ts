@@ -1,0 +1,157 @@
+import { type ClusterIndex, DISTANCES, type Distance, NO_SLOT, type PlaceId, type Slot } from '../cluster/index.ts';
+import { RESOURCE_PREFIX } from '../kube/index.ts';
+import type { Need, Reading } from '../need/index.ts';
+import type { ScoreWeights } from './weights.ts';
+
+/** Of each place: the time to the first bytes, then slowed bytes by distance. */
+const STRIDE = 1 + DISTANCES.length;
+const BITS_PER_GBIT = 1e9;
+/** A link is never taken to be wholly busy. */
+const MOST_BUSY = 0.95;
+const DIRECT_RESOURCE = /^nabustore\.io\/(gds|cufile)(-|$)/;
+const HCA_RESOURCE = /^nabustore\.io\/(rdma|gds)(-|$)/;
+
+export type Breakdown = {
+  readonly seconds: number;
+  readonly firstByteS: number;
+  readonly load: Readonly<Record<Distance, { readonly bytes: number; readonly seconds: number }>>;
+  /** By how much the node's own link divides what the distance allows: 1 when it is idle and fast. */
+  readonly linkSlowdown: number;
+  readonly isDirect: boolean;
+};
+
+/**
+ * The expected time until a pod has its data, for one pod on any node:
+ *
+ *     seconds = sum over readings (trips * rtt) + sum over distances (bytes * slowness / bandwidth)
+ *
+ * A reading is taken from the nearest first: what the host itself has, then its rail, rack, zone and the rest, never more than its
+ * size. What is the same for all nodes of a place is computed once per place and request, so that a node costs a few
+ * multiplications. Pure: reads the index, keeps nothing beyond the request.
+ */
+export class LoadTimes {
+  readonly #index: ClusterIndex;
+  readonly #weights: ScoreWeights;
+  readonly #readings: readonly Reading[];
+  readonly #withHosts: readonly Reading[];
+  readonly #byPlace: Float64Array;
+  readonly #isKnown: Uint8Array;
+  readonly #own = new Float64Array(STRIDE);
+  readonly #wantsDirect: boolean;
+  readonly #hcas: readonly string[];
+
+  constructor(need: Need, index: ClusterIndex, weights: ScoreWeights) {
+    this.#index = index;
+    this.#weights = weights;
+    this.#readings = need.readings;
+    this.#withHosts = need.readings.filter(({ spread }) => spread.hosts.size > 0);
+    this.#byPlace = new Float64Array(index.nodes.places.count * STRIDE);
+    this.#isKnown = new Uint8Array(index.nodes.places.count);
+    const asked = [...need.devices.keys()].filter((name) => name.startsWith(RESOURCE_PREFIX));
+    this.#wantsDirect = asked.some((name) => DIRECT_RESOURCE.test(name));
+    this.#hcas = asked.filter((name) => HCA_RESOURCE.test(name));
+  }
+
+  /** Whether the answer can differ between nodes at all. */
+  get isTrivial(): boolean {
+    return this.#readings.length === 0;
+  }
+
+  /** Of a node that is there. */
+  secondsAt(slot: Slot): number {
+    if (this.#readings.length === 0) return 0;
+    const slowdown = this.#slowdown(slot);
+    const link = this.#linkBytesPerSecond(slot);
+    const { bytesPerSecond } = this.#weights;
+    const isHolder = this.#holdsSome(slot);
+    const place = this.#index.nodes.place[slot] ?? 0;
+    const table = isHolder ? this.#own : this.#byPlace;
+    const at = isHolder ? 0 : place * STRIDE;
+    if (isHolder) this.#fill(this.#own, 0, place, slot);
+    else if (this.#isKnown[place] !== 1) {
+      this.#fill(this.#byPlace, at, place, NO_SLOT);
+      this.#isKnown[place] = 1;
+    }
+    const remote =
+      (table[at + 2] ?? 0) / Math.min(bytesPerSecond.rail, link) +
+      (table[at + 3] ?? 0) / Math.min(bytesPerSecond.rack, link) +
+      (table[at + 4] ?? 0) / Math.min(bytesPerSecond.zone, link) +
+      (table[at + 5] ?? 0) / Math.min(bytesPerSecond.far, link);
+    return (table[at] ?? 0) + (table[at + 1] ?? 0) / bytesPerSecond.host + remote * slowdown;
+  }
+
+  /** The same, for people. */
+  explain(slot: Slot): Breakdown {
+    const amounts = new Float64Array(STRIDE);
+    this.#fill(amounts, 0, this.#index.nodes.place[slot] ?? 0, slot);
+    const slowdown = this.#slowdown(slot);
+    const link = this.#linkBytesPerSecond(slot);
+    const load = Object.fromEntries(
+      DISTANCES.map((distance, at) => {
+        const bytes = amounts[at + 1] ?? 0;
+        const speed = this.#weights.bytesPerSecond[distance];
+        const seconds = distance === 'host' ? bytes / speed : (bytes / Math.min(speed, link)) * slowdown;
+        return [distance, { bytes: Math.round(bytes), seconds }];
+      }),
+    ) as Breakdown['load'];
+    return {
+      seconds: this.secondsAt(slot),
+      firstByteS: amounts[0] ?? 0,
+      load,
+      linkSlowdown: slowdown,
+      isDirect: this.#index.nodes.isDirect[slot] === 1,
+    };
+  }
+
+  #holdsSome(slot: Slot): boolean {
+    for (const { spread } of this.#withHosts) if (spread.hosts.has(slot)) return true;
+    return false;
+  }
+
+  #linkBytesPerSecond(slot: Slot): number {
+    const gbps = this.#index.nodes.linkGbps[slot] ?? 0;
+    return gbps > 0 ? (gbps * BITS_PER_GBIT) / 8 : Number.POSITIVE_INFINITY;
+  }
+
+  /** How the node's load, its HCAs that others hold and a path through the CPU stretch what comes over its link. */
+  #slowdown(slot: Slot): number {
+    const { nodes } = this.#index;
+    let busy = nodes.linkLoad[slot] ?? 0;
+    for (const resource of this.#hcas) {
+      const column = nodes.devices(resource);
+      const total = column?.total[slot] ?? 0;
+      const used = column?.used[slot] ?? 0;
+      if (total > 0) busy = Math.max(busy, Math.min(used / total, 1) * this.#weights.hcaContention);
+    }
+    const indirect = this.#wantsDirect && nodes.isDirect[slot] !== 1 ? this.#weights.indirectSlowdown : 1;
+    return indirect / (1 - Math.min(busy, MOST_BUSY));
+  }
+
+  #fill(into: Float64Array, at: number, place: PlaceId, slot: Slot): void {
+    into.fill(0, at, at + STRIDE);
+    const { zone, rack, rail } = this.#index.nodes.places.at(place);
+    const { rttS, firstByteTrips } = this.#weights;
+    for (const { bytes, spread } of this.#readings) {
+      let taken = 0;
+      let rtt = 0;
+      const take = (
+        distance: number,
+        within: { readonly share: number; readonly slowness: number } | undefined,
+      ): void => {
+        const share = Math.min(within?.share ?? 0, 1) - taken;
+        if (share <= 0 || within === undefined) return;
+        taken += share;
+        into[at + 1 + distance] = (into[at + 1 + distance] ?? 0) + share * bytes * within.slowness;
+        rtt += share * rttS[DISTANCES[distance] ?? 'far'];
+      };
+      if (slot !== NO_SLOT) take(0, spread.hosts.get(slot));
+      if (rail >= 0) take(1, spread.rails.get(rail));
+      take(2, spread.racks.get(rack));
+      take(3, spread.zones.get(zone));
+      // What nobody near has comes from wherever it is kept: all of it, even where we know of less.
+      take(4, { share: 1, slowness: spread.all.slowness });
+      const measured = taken > 0 ? spread.measuredRttS(place) : undefined;
+      into[at] = (into[at] ?? 0) + firstByteTrips * (measured ?? rtt);
+    }
+  }
+}
