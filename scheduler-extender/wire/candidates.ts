@@ -1,0 +1,118 @@
+import { NabuError } from '../../common/errors/index.ts';
+import { BYTE, eachElement, eachMember, equalsText, skipString, skipValue } from './json-bytes.ts';
+
+/** Ten times the largest cluster that Kubernetes promises to bear; a bound on what one body makes us allocate. */
+export const MAX_CANDIDATES = 50_000;
+
+/**
+ * The nodes that a scheduler asks about, as places in its body: nothing is made of them until something has to be. Each is an
+ * item (the bytes to send back, a quoted name or a whole node) and its name.
+ */
+export type Candidates = {
+  readonly form: 'names' | 'nodes';
+  readonly body: Uint8Array;
+  readonly count: number;
+  /** Of candidate i: the bytes [itemFrom[i], itemTo[i]) are the item, [nameFrom[i], nameTo[i]) its name without quotes. */
+  readonly itemFrom: Int32Array;
+  readonly itemTo: Int32Array;
+  readonly nameFrom: Int32Array;
+  readonly nameTo: Int32Array;
+};
+
+/** Grown as lists need it and used again: requests are answered one at a time, within one turn of the event loop. */
+class Places {
+  itemFrom = new Int32Array(1024);
+  itemTo = new Int32Array(1024);
+  nameFrom = new Int32Array(1024);
+  nameTo = new Int32Array(1024);
+  count = 0;
+
+  add(itemFrom: number, itemTo: number, nameFrom: number, nameTo: number): void {
+    if (this.count === MAX_CANDIDATES) {
+      throw NabuError.of('INVALID_ARGUMENT', { field: 'nodes', reason: `are more than ${MAX_CANDIDATES}` });
+    }
+    if (this.count === this.itemFrom.length) this.#grow();
+    const at = this.count++;
+    this.itemFrom[at] = itemFrom;
+    this.itemTo[at] = itemTo;
+    this.nameFrom[at] = nameFrom;
+    this.nameTo[at] = nameTo;
+  }
+
+  #grow(): void {
+    const larger = (array: Int32Array): Int32Array<ArrayBuffer> => {
+      const copy = new Int32Array(array.length * 2);
+      copy.set(array);
+      return copy;
+    };
+    this.itemFrom = larger(this.itemFrom);
+    this.itemTo = larger(this.itemTo);
+    this.nameFrom = larger(this.nameFrom);
+    this.nameTo = larger(this.nameTo);
+  }
+}
+
+const places = new Places();
+
+function taken(form: Candidates['form'], body: Uint8Array): Candidates {
+  const { itemFrom, itemTo, nameFrom, nameTo, count } = places;
+  return { form, body, count, itemFrom, itemTo, nameFrom, nameTo };
+}
+
+/** The list of names at `from`. Valid until the next call of either reader. Throws INVALID_ARGUMENT. */
+export function namesAt(body: Uint8Array, from: number): { candidates: Candidates; end: number } {
+  places.count = 0;
+  const end = eachElement(body, from, (at) => {
+    if (body[at] !== BYTE.quote)
+      throw NabuError.of('INVALID_ARGUMENT', { field: 'NodeNames', reason: 'are not texts' });
+    const to = skipString(body, at);
+    places.add(at, to, at + 1, to - 1);
+    return to;
+  });
+  return { candidates: taken('names', body), end };
+}
+
+function nodeAt(body: Uint8Array, from: number): number {
+  let nameFrom = -1;
+  let nameTo = -1;
+  if (body[from] !== BYTE.openBrace)
+    throw NabuError.of('INVALID_ARGUMENT', { field: 'Nodes', reason: 'are not objects' });
+  const end = eachMember(body, from, ({ keyFrom, keyTo, valueFrom }) => {
+    if (!equalsText(body, keyFrom, keyTo, 'metadata') || body[valueFrom] !== BYTE.openBrace) {
+      return skipValue(body, valueFrom);
+    }
+    return eachMember(body, valueFrom, (member) => {
+      const isName = equalsText(body, member.keyFrom, member.keyTo, 'name') && body[member.valueFrom] === BYTE.quote;
+      const memberEnd = isName ? skipString(body, member.valueFrom) : skipValue(body, member.valueFrom);
+      if (isName) {
+        nameFrom = member.valueFrom + 1;
+        nameTo = memberEnd - 1;
+      }
+      return memberEnd;
+    });
+  });
+  if (nameFrom < 0) throw NabuError.of('INVALID_ARGUMENT', { field: 'Nodes.items', reason: 'have no metadata.name' });
+  places.add(from, end, nameFrom, nameTo);
+  return end;
+}
+
+/** The items of the v1.NodeList at `from`; null items are an empty list. Valid until the next call. Throws INVALID_ARGUMENT. */
+export function nodesAt(body: Uint8Array, from: number): { candidates: Candidates; end: number } {
+  places.count = 0;
+  const end = eachMember(body, from, ({ keyFrom, keyTo, valueFrom }) => {
+    if (!equalsText(body, keyFrom, keyTo, 'items') || body[valueFrom] !== BYTE.openBracket) {
+      return skipValue(body, valueFrom);
+    }
+    places.count = 0; // a repeated key: the last one counts, as for Go and JSON.parse
+    return eachElement(body, valueFrom, (at) => nodeAt(body, at));
+  });
+  return { candidates: taken('nodes', body), end };
+}
+
+/** The name as text, whatever escapes it is written with. */
+export function candidateName({ body, nameFrom, nameTo }: Candidates, at: number): string {
+  const from = nameFrom[at] ?? 0;
+  const to = nameTo[at] ?? 0;
+  const text = Buffer.from(body.buffer, body.byteOffset + from, to - from).toString('utf8');
+  return text.includes('\\') ? String(JSON.parse(`"${text}"`)) : text;
+}
