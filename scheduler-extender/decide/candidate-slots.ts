@@ -1,0 +1,50 @@
+import { NO_SLOT, type NodeTable } from '../cluster/index.ts';
+import { type Candidates, candidateName, REPEATED } from '../wire/index.ts';
+
+const BACKSLASH = 0x5c;
+
+/** Which nodes the candidates of a request are; buffers that are used again, as requests are answered one at a time. */
+export class CandidateSlots {
+  /** Of candidate i: its slot, NO_SLOT for a node that is not known, REPEATED where an earlier candidate is the same node. */
+  slots = new Int32Array(1024);
+  #seen = new Int32Array(1024);
+  #round = 0;
+
+  find(candidates: Candidates, nodes: NodeTable): Int32Array {
+    const { count, body, nameFrom, nameTo } = candidates;
+    if (this.slots.length < count) this.slots = new Int32Array(count * 2);
+    if (this.#seen.length < nodes.names.limit) this.#seen = new Int32Array(nodes.names.limit * 2);
+    this.#round = this.#round === 0x7fffffff ? this.#restarted() : this.#round + 1;
+    const { slots } = this;
+    const strangers = new Set<string>();
+    for (let at = 0; at < count; at++) {
+      const from = nameFrom[at] ?? 0;
+      const to = nameTo[at] ?? 0;
+      let slot = nodes.names.findBytes(body, from, to);
+      if (slot === NO_SLOT) slot = this.#stranger(candidates, at, nodes, strangers);
+      if (slot >= 0) {
+        if (this.#seen[slot] === this.#round) slot = REPEATED;
+        else this.#seen[slot] = this.#round;
+      }
+      slots[at] = slot;
+    }
+    return slots;
+  }
+
+  /** A name that is not known as it is written: with escapes, twice, or not at all. */
+  #stranger(candidates: Candidates, at: number, nodes: NodeTable, strangers: Set<string>): number {
+    const name = candidateName(candidates, at);
+    const from = candidates.nameFrom[at] ?? 0;
+    const isEscaped = candidates.body.subarray(from, candidates.nameTo[at]).includes(BACKSLASH);
+    const slot = isEscaped ? nodes.names.find(name) : NO_SLOT;
+    if (slot !== NO_SLOT) return slot;
+    if (strangers.has(name)) return REPEATED;
+    strangers.add(name);
+    return NO_SLOT;
+  }
+
+  #restarted(): number {
+    this.#seen.fill(0);
+    return 1;
+  }
+}
