@@ -59,7 +59,7 @@ const REST_FACTOR = 2;
 const REST_LIMIT_MS = 400;
 const RETRY_MS = 1000;
 const DISCOVERY_LIMIT_MS = 60_000;
-const FIRST_LOOK_LIMIT_MS = 5000;
+const LOOK_LIMIT_MS = 5000;
 const FINDINGS_LOGGED = 20;
 
 /**
@@ -82,9 +82,10 @@ export class LiveMachine implements MachineWatch {
   #hanging: readonly string[] = [];
   /** What has changed since it was read last. */
   #stale: 'nothing' | 'huge-pages' | 'all' = 'nothing';
-  /** On the clock's own time: when the next discovery may be, and when it has to be. */
+  /** On the clock's own time: when the next discovery may be, when it has to be, and when huge pages have to be counted. */
   #notBeforeMs = 0;
   #dueMs = 0;
+  #recountDueMs = Number.POSITIVE_INFINITY;
   #counts = { discoveries: 0, recounts: 0 };
   #running: Promise<void> = Promise.resolve();
 
@@ -193,10 +194,12 @@ export class LiveMachine implements MachineWatch {
     const { signal } = this.#stop;
     const { clock } = this.#options;
     while (!signal.aborted) {
-      const fromMs = this.#stale === 'nothing' ? this.#dueMs : this.#notBeforeMs;
-      const waitMs = fromMs - clock.monotonicMs();
-      if (waitMs > 0) {
-        await this.#wake.wait(waitMs, signal);
+      const nowMs = clock.monotonicMs();
+      if (this.#stale === 'nothing' && nowMs >= this.#recountDueMs) this.#stale = 'huge-pages';
+      if (this.#stale === 'nothing' && nowMs >= this.#dueMs) this.#stale = 'all';
+      const fromMs = this.#stale === 'nothing' ? Math.min(this.#dueMs, this.#recountDueMs) : this.#notBeforeMs;
+      if (fromMs > nowMs) {
+        await this.#wake.wait(fromMs - nowMs, signal);
         continue;
       }
       try {
@@ -211,26 +214,31 @@ export class LiveMachine implements MachineWatch {
     }
   }
 
-  /** What is new to look at, was not looked at while the discovery read it: then everything is read once more. */
+  /**
+   * What a discovery read may be over before the next poll, which then finds what the one before it found, and tells nothing.
+   * So there is a look at the end of each, before anybody hears of it, and one that found another machine is followed by one
+   * more a poll later.
+   */
   async #lookAtAll(): Promise<void> {
-    const { clock, roots, discoverEveryMs = DISCOVER_EVERY_MS } = this.#options;
+    const { clock, roots, pollMs = POLL_MS, discoverEveryMs = DISCOVER_EVERY_MS } = this.#options;
     const beginMs = clock.monotonicMs();
     this.#stale = 'nothing'; // what changes from here on is news again
+    this.#recountDueMs = Number.POSITIVE_INFINITY;
     const found = await this.#within((options) => discover(roots, options));
     this.#counts.discoveries++;
-    const hasNew = await this.#watchPathsOf(found);
-    if (hasNew) this.#stale = 'all';
+    // What is new to look at was not looked at while the discovery read it.
+    if (await this.#watchPathsOf(found)) this.#stale = 'all';
     const endMs = clock.monotonicMs();
     this.#notBeforeMs = endMs + Math.min(REST_LIMIT_MS, REST_FACTOR * (endMs - beginMs));
-    this.#dueMs = endMs + discoverEveryMs;
-    this.#publish(found);
+    this.#dueMs = endMs + (this.#publish(found) ? pollMs : discoverEveryMs);
   }
 
   async #recount(): Promise<void> {
+    const { clock, roots, pollMs = POLL_MS } = this.#options;
     this.#stale = 'nothing';
-    const found = await this.#within((options) => recountHugePages(this.inventory, this.#options.roots, options));
+    const found = await this.#within((options) => recountHugePages(this.inventory, roots, options));
     this.#counts.recounts++;
-    this.#publish(found);
+    this.#recountDueMs = this.#publish(found) ? clock.monotonicMs() + pollMs : Number.POSITIVE_INFINITY;
   }
 
   async #within(read: (options: DiscoveryOptions) => Promise<Inventory>): Promise<Inventory> {
@@ -239,21 +247,17 @@ export class LiveMachine implements MachineWatch {
     return await read({ ...discovery, clock, stuck: this.#stuck, signal: deadline.signal });
   }
 
-  /** Whether there are paths that were not looked at before. */
+  /** Looks at all that tells of changes. Resolves whether some of it was not looked at before. */
   async #watchPathsOf(machine: Inventory): Promise<boolean> {
     const before = new Set(this.#watched.map(({ path }) => path));
-    const watched = watchedPaths(machine);
-    const hasNew = watched.some(({ path }) => !before.has(path));
-    if (!hasNew && watched.length === before.size) return false;
-    const probes = watched.map(({ kind, path }) => ({ kind, path: this.#here(path) }));
-    this.#watched = watched;
-    await this.#firstLook(probes);
-    return hasNew;
+    this.#watched = watchedPaths(machine);
+    await this.#look(this.#watched.map(({ kind, path }) => ({ kind, path: this.#here(path) })));
+    return this.#watched.some(({ path }) => !before.has(path));
   }
 
   /** More than a few that hang may keep the rest from being looked at: then it comes when it comes, and is news. */
-  async #firstLook(probes: readonly Probe[]): Promise<void> {
-    using deadline = this.#deadline('the first look at the machine', FIRST_LOOK_LIMIT_MS);
+  async #look(probes: readonly Probe[]): Promise<void> {
+    using deadline = this.#deadline('a look at the machine', LOOK_LIMIT_MS);
     try {
       await this.#pulse?.watch(probes, deadline.signal);
     } catch (err) {
@@ -273,12 +277,14 @@ export class LiveMachine implements MachineWatch {
     return `${{ sys: sysfsRoot, dev: devRoot, proc: procRoot }[tree] ?? ''}/${below}`;
   }
 
-  #publish(found: Inventory): void {
+  /** Whether it is another machine than before; the first is none. */
+  #publish(found: Inventory): boolean {
     const before = this.#inventory;
-    if (isDeepStrictEqual(found, before)) return;
+    if (isDeepStrictEqual(found, before)) return false;
     this.#inventory = found;
     this.#logFindings(before, found);
     for (const listener of [...this.#listeners]) listener();
+    return before !== undefined;
   }
 
   #logFindings(before: Inventory | undefined, { findings }: Inventory): void {

@@ -37,7 +37,6 @@ class PulseDouble implements Pulse {
   readonly options: PulseOptions;
   readonly #inTree: (path: string) => string;
   probes: readonly Probe[] = [];
-  watches = 0;
   isClosed = false;
   #hanging: readonly string[] = [];
 
@@ -47,7 +46,6 @@ class PulseDouble implements Pulse {
   }
 
   async watch(probes: readonly Probe[]): Promise<void> {
-    this.watches++;
     this.probes = probes;
   }
 
