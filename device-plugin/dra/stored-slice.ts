@@ -11,7 +11,8 @@ const storedTaintSchema = z.looseObject({
 const storedDeviceSchema = z.looseObject({ name: z.string(), taints: z.array(storedTaintSchema).optional() });
 
 const storedSliceSchema = z.looseObject({
-  metadata: z.looseObject({ name: z.string(), uid: z.string(), resourceVersion: z.string() }),
+  /** What was only tried (dryRun) has no version. */
+  metadata: z.looseObject({ name: z.string(), uid: z.string(), resourceVersion: z.string().default('') }),
   spec: z.looseObject({
     driver: z.string(),
     nodeName: z.string().optional(),

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,36 +71,51 @@ export class DraPool implements ClaimablePool {
   }
 }
 
+/** Where a real node has what a rig otherwise makes up. */
+export type RealNode = { readonly nodeName: string; readonly kubeletDir: string; readonly cdiDir: string };
+
 /** A recorded machine and the folders of a node for a DRA driver. */
 export class DraRig implements Disposable {
   readonly tree: MachineTree;
   readonly root = mkdtempSync(join(tmpdir(), 'nd-'));
   readonly paths: HostPaths;
-  readonly kubeletDir = join(this.root, 'k');
-  readonly nodeName = 'node-1';
+  readonly kubeletDir: string;
+  readonly nodeName: string;
+  readonly #isReal: boolean;
 
-  constructor(description: MachineDescription) {
+  /** On a real node the device files are real ones, of the recorded numbers, and containers see the rig's folders. */
+  constructor(description: MachineDescription, real?: RealNode) {
     this.tree = new MachineTree(description);
+    this.#isReal = real !== undefined;
+    const { devRoot } = this.tree.roots;
+    if (real !== undefined) makeDevices(devRoot);
+    const stateDir = join(this.root, 'state');
     this.paths = {
       roots: this.tree.roots,
-      devRootInHost: '/dev',
-      stateDir: join(this.root, 'state'),
-      stateDirInHost: '/var/lib/nabustore/device-plugin',
-      cdiDir: join(this.root, 'cdi'),
-      udevDirInHost: '/run/udev',
+      devRootInHost: real === undefined ? '/dev' : devRoot,
+      stateDir,
+      stateDirInHost: real === undefined ? '/var/lib/nabustore/device-plugin' : stateDir,
+      cdiDir: real?.cdiDir ?? join(this.root, 'cdi'),
+      udevDirInHost: real === undefined ? '/run/udev' : join(this.root, 'udev'),
     };
+    this.kubeletDir = real?.kubeletDir ?? join(this.root, 'k');
+    this.nodeName = real?.nodeName ?? 'node-1';
+    mkdirSync(join(this.root, 'udev'));
     mkdirSync(join(this.kubeletDir, 'plugins_registry'), { recursive: true });
   }
 
   async inventory(): Promise<Inventory> {
-    return await discover(this.tree.roots, { signal: AbortSignal.timeout(15_000), isCharDevice: isMarker });
+    return await discover(this.tree.roots, {
+      signal: AbortSignal.timeout(15_000),
+      ...(this.#isReal ? {} : { isCharDevice: isMarker }),
+    });
   }
 
   /** `given`: as in the file of resources, of mode dra. */
   async pool(given: Readonly<Record<string, unknown>>): Promise<DraPool> {
     const config: ResourceConfig = resourceConfigSchema.parse({ mode: 'dra', ...given });
     const inventory = await this.inventory();
-    const check = new DeviceCheck(this.paths, { isCharDevice: isMarker });
+    const check = new DeviceCheck(this.paths, this.#isReal ? {} : { isCharDevice: isMarker });
     if (config.kind === 'rdma') return new DraPool(config, rdmaKind(config, this.paths, [], check), inventory);
     if (config.kind === 'gds') {
       const parts = {
@@ -156,5 +172,17 @@ export class DraRig implements Disposable {
   [Symbol.dispose](): void {
     this.tree[Symbol.dispose]();
     rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+/** A marker of a device file says 'c MAJOR MINOR'. */
+function makeDevices(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) makeDevices(path);
+    if (!entry.isFile()) continue;
+    const numbers = readFileSync(path, 'utf8').trim().split(' ');
+    rmSync(path);
+    execFileSync('mknod', ['-m', '0666', path, ...numbers]);
   }
 }

@@ -189,7 +189,8 @@ export class KubeApiDouble implements AsyncDisposable {
     const path = `${collection}/${object.metadata.name}`;
     if (this.#objects.has(path)) return [409, statusOf(409)];
     const kept = this.#withoutDropped(object);
-    if (isDryRun) return [201, { ...kept, metadata: { ...kept.metadata, uid: randomUUID(), resourceVersion: '' } }];
+    // Without a version, as the API server answers.
+    if (isDryRun) return [201, { ...kept, metadata: { ...kept.metadata, uid: randomUUID() } }];
     return [201, this.#store(path, kept, 'ADDED')];
   }
 
