@@ -32,10 +32,10 @@ function ownDevices({ devices, claims }: ContainerHolding): readonly string[] {
  * The variable alone never counts.
  */
 export class DeviceHolders {
-  readonly #podResources: Pick<PodResources, 'list'>;
+  readonly #podResources: Pick<PodResources, 'podOf'>;
   readonly #logger: Logger;
 
-  constructor(podResources: Pick<PodResources, 'list'>, logger: Logger) {
+  constructor(podResources: Pick<PodResources, 'podOf'>, logger: Logger) {
     this.#podResources = podResources;
     this.#logger = logger;
   }
@@ -53,10 +53,8 @@ export class DeviceHolders {
   async #shown(pod: Pod, container: Container, deadline: Deadline): Promise<ContainerHolding | undefined> {
     using inner = deadline.within('asking what the container holds', deadline.remainingMs() * SHARE_OF_TIME);
     try {
-      const pods = await inner.race(this.#podResources.list(inner));
-      return pods
-        .find(({ namespace, name }) => namespace === pod.namespace && name === pod.name)
-        ?.containers.find((one) => one.container === container.name);
+      const found = await inner.race(this.#podResources.podOf(pod.namespace, pod.name, inner));
+      return found?.containers.find((one) => one.container === container.name);
     } catch (err) {
       const of = { namespace: pod.namespace, pod: pod.name, container: container.name };
       this.#logger.warn('the kubelet does not say what the container holds', { ...of, error: err });

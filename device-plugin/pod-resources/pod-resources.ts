@@ -34,6 +34,18 @@ function isPassing(err: unknown): err is NabuError {
   return NabuError.is(err, 'RESOURCE_EXHAUSTED') && /rate limit/.test(err.message);
 }
 
+/** The kubelet gives these two no status of their own (Kubernetes 1.36, pkg/kubelet/apis/podresources/server_v1.go). */
+function isNoSuchPod(err: unknown): boolean {
+  return NabuError.is(err, 'PROTOCOL_ERROR') && /\bnot found\b/.test(err.message);
+}
+
+/** Before 1.34 by default. */
+function isWithoutGet(err: unknown): boolean {
+  return (
+    NabuError.is(err, 'UNIMPLEMENTED') || (NabuError.is(err, 'PROTOCOL_ERROR') && /\bdisabled\b/.test(err.message))
+  );
+}
+
 /** The kubelet's pod resources API v1: which container holds which device. Asked anew each time, nothing is kept. */
 export class PodResources {
   readonly #clock: Clock;
@@ -62,7 +74,24 @@ export class PodResources {
    * for an answer that is too large, QUEUE_FULL when too many wait.
    */
   async list(deadline: Deadline): Promise<readonly PodHolding[]> {
-    return await this.#calls.run(() => this.#listUntil(deadline), { signal: deadline.signal });
+    const { podResources } = await this.#ask(deadline, () => this.#lister.list({}, { deadline }));
+    return podResources.map(podHolding);
+  }
+
+  /**
+   * One pod, at a small part of what the list of all costs the kubelet and us; undefined where the kubelet has no such pod.
+   * Throws as `list` does.
+   */
+  async podOf(namespace: string, name: string, deadline: Deadline): Promise<PodHolding | undefined> {
+    try {
+      const request = { podName: name, podNamespace: namespace };
+      const { podResources } = await this.#ask(deadline, () => this.#lister.get(request, { deadline }));
+      return podResources === null ? undefined : podHolding(podResources);
+    } catch (err) {
+      if (isNoSuchPod(err)) return undefined;
+      if (!isWithoutGet(err)) throw err;
+      return (await this.list(deadline)).find((pod) => pod.namespace === namespace && pod.name === name);
+    }
   }
 
   /** The container that holds a device; undefined where none is shown, or more than one. Throws as `list` does. */
@@ -75,12 +104,15 @@ export class PodResources {
     this.#grpc.close();
   }
 
-  async #listUntil(deadline: Deadline): Promise<readonly PodHolding[]> {
+  async #ask<T>(deadline: Deadline, call: () => Promise<T>): Promise<T> {
+    return await this.#calls.run(() => this.#askUntil(deadline, call), { signal: deadline.signal });
+  }
+
+  async #askUntil<T>(deadline: Deadline, call: () => Promise<T>): Promise<T> {
     let last: NabuError | undefined;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, MOST_PAUSE_MS)) {
       try {
-        const { podResources } = await this.#lister.list({}, { deadline });
-        return podResources.map(podHolding);
+        return await call();
       } catch (err) {
         if (!isPassing(err)) throw last !== undefined && deadline.expired ? last : err;
         last = err;

@@ -9,6 +9,8 @@ import { services } from '../../proto/gen/services.js';
 export type PodResourcesManners = {
   /** How many calls are answered as by a kubelet that is asked too often. */
   readonly refusals?: number;
+  /** Answers Get as a kubelet whose feature gate for it is off. */
+  readonly hasNoGet?: boolean;
   /** Takes calls and answers none. */
   readonly hangs?: boolean;
 };
@@ -24,6 +26,11 @@ export type DoubleContainer = {
   /** Devices of one claim: driver, pool and name. */
   readonly claimed?: readonly (readonly [driver: string, pool: string, device: string])[];
 };
+
+/** What a client makes of a status that says nothing but a sentence. */
+function unknownStatus(reason: string): NabuError {
+  return NabuError.of('PROTOCOL_ERROR', { peer: 'the kubelet', reason });
+}
 
 function devicesOf({ devices = {}, numaNodes = [] }: DoubleContainer): MessageInit<v1.ContainerDevices>[] {
   return Object.entries(devices).flatMap(([resourceName, ids]) =>
@@ -44,6 +51,7 @@ export class PodResourcesDouble {
   /** What containers hold; those of one pod are listed together. */
   containers: DoubleContainer[] = [];
   lists = 0;
+  gets = 0;
   #manners: PodResourcesManners = {};
   #refused = 0;
   #server: GrpcServer | undefined;
@@ -57,7 +65,10 @@ export class PodResourcesDouble {
     this.#refused = 0;
     await mkdir(dirname(this.socket), { recursive: true, mode: 0o750 });
     const server = new GrpcServer({ logger: silentLogger, maxMessageBytes: 64 << 20 });
-    server.add(services['v1.PodResourcesLister'], { list: (_request, { signal }) => this.#list(signal) });
+    server.add(services['v1.PodResourcesLister'], {
+      list: (_request, { signal }) => this.#list(signal),
+      get: (request, { signal }) => this.#get(request, signal),
+    });
     this.#server = server;
     await server.listen({ kind: 'unix', path: this.socket });
   }
@@ -92,6 +103,20 @@ export class PodResourcesDouble {
         })),
       })),
     };
+  }
+
+  async #get(
+    request: v1.GetPodResourcesRequest,
+    signal: AbortSignal,
+  ): Promise<MessageInit<v1.GetPodResourcesResponse>> {
+    this.gets++;
+    if (this.#manners.hasNoGet === true) throw unknownStatus('PodResources API Get method disabled');
+    const { podName, podNamespace } = request;
+    const { podResources = [] } = await this.#list(signal);
+    this.lists--;
+    const found = podResources.find(({ name, namespace }) => name === podName && namespace === podNamespace);
+    if (found === undefined) throw unknownStatus(`pod ${podName} in namespace ${podNamespace} not found`);
+    return { podResources: found };
   }
 
   #claims({ claimed = [], pod, namespace = 'default' }: DoubleContainer): MessageInit<v1.DynamicResource>[] {

@@ -136,4 +136,20 @@ describe('the pod resources API', () => {
     await assert.rejects(client.list(limit), (err) => NabuError.is(err, 'RESOURCE_EXHAUSTED'));
     assert.equal(kubelet.lists, 1);
   });
+
+  it('says what one pod holds, also where the kubelet has no call for one pod', async () => {
+    for (const hasNoGet of [false, true]) {
+      await kubelet.start({ hasNoGet });
+      kubelet.containers = [{ pod: 'web' }, { namespace: 'ml', pod: 'train-0', devices: { [RDMA]: ['a-0'] } }];
+      using limit = deadline(5000);
+      const pod = await client.podOf('ml', 'train-0', limit);
+      assert.deepEqual(
+        pod?.containers.flatMap(({ devices }) => devices),
+        [{ resource: RDMA, id: 'a-0', numaNodes: [] }],
+      );
+      assert.equal(await client.podOf('default', 'train-0', limit), undefined);
+      await kubelet.stop();
+    }
+    assert.deepEqual([kubelet.gets, kubelet.lists], [4, 2], 'the list is asked for only where there is nothing else');
+  });
 });

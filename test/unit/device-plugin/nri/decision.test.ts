@@ -74,9 +74,9 @@ describe('who holds devices of ours', () => {
 
   async function held(container: MessageInit<Container>): Promise<readonly string[] | undefined> {
     const podResources = {
-      list: () => {
+      podOf: async (namespace: string, name: string) => {
         asked++;
-        return list();
+        return (await list()).find((one) => one.namespace === namespace && one.name === name);
       },
     };
     const { pod, container: made } = creation(container);
