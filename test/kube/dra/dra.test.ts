@@ -48,6 +48,14 @@ describe('claims on a real API server, scheduler and kubelet', () => {
       assert.deepEqual(await node.devices(), HCAS);
     });
 
+    it('find an empty pool while the node has nothing for claims', async () => {
+      for (const { pool } of node.pools) await node.driver.withdraw(pool.resource);
+      await node.untilDevices([]);
+      assert.equal((await node.slices()).length, 1);
+      for (const pool of node.pools) node.driver.serve(pool);
+      await node.untilDevices(HCAS);
+    });
+
     it('run an unprivileged pod that sees its HCA and no other, and leave nothing', async () => {
       await using namespace = await Namespace.make(cluster);
       const claims = new Claims(cluster, namespace);
