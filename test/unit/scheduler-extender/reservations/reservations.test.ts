@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { SimClock } from '../../../../common/ports/index.ts';
+import { parsePolicy } from '../../../../engine/blob/index.ts';
+import { ReservationKeeper, Reservations } from '../../../../scheduler-extender/reservations/index.ts';
+import { TestCluster } from '../../../support/extender/objects.ts';
+
+const TIMES = { promisedMs: 1000, provisioningMs: 10_000, settlingMs: 3000 };
+const RULES = { defaultPolicy: parsePolicy('ec:4+2'), assumedFill: 0.5, nearBytes: 1 };
+const one = (name: string, rawBytes = 10) => ({ claimKey: `ns/${name}`, claimUid: `uid-claim-${name}`, rawBytes });
+
+describe('reservations', () => {
+  it('are one per claim, replaced when the pod is asked about again, and not held against it', () => {
+    const held = new Reservations(new SimClock(), TIMES);
+    held.promise('p', [one('a'), one('b')]);
+    held.promise('p', [one('a'), one('b')]);
+    assert.equal(held.heldBytes([]), 20);
+    assert.equal(held.heldBytes([one('a')]), 10);
+    held.promise('p', [one('b')]);
+    assert.equal(held.heldBytes([]), 10);
+    held.promise('other', [one('b')]);
+    assert.equal(held.heldBytes([]), 10);
+    held.withdraw('other');
+    assert.equal(held.heldBytes([]), 0);
+  });
+
+  it('end when their time does', async () => {
+    const clock = new SimClock();
+    const held = new Reservations(clock, TIMES);
+    held.promise('p', [one('a')]);
+    await clock.advance(600);
+    held.promise('q', [one('b')]);
+    await clock.advance(600);
+    assert.equal(held.heldBytes([]), 10);
+    await clock.advance(600);
+    assert.equal(held.heldBytes([]), 0);
+    assert.deepEqual(held.counts, { promised: 0, provisioning: 0, settling: 0 });
+  });
+
+  it('count in every zone until one is chosen, then in that alone', () => {
+    const held = new Reservations(new SimClock(), TIMES);
+    held.promise('p', [one('a')]);
+    assert.deepEqual([held.unpublishedBytes('x', []), held.unpublishedBytes('y', [])], [10, 10]);
+    held.provisioning(one('a'), 'x');
+    assert.deepEqual([held.unpublishedBytes('x', []), held.unpublishedBytes('y', [])], [10, 0]);
+    held.podGone('p');
+    assert.equal(held.heldBytes([]), 10, 'a volume that is being made is made');
+    held.gaveUp('ns/a');
+    assert.equal(held.heldBytes([]), 0);
+  });
+
+  it('are shown by the volume at once, and by published capacities only when those came later', async () => {
+    const clock = new SimClock();
+    const held = new Reservations(clock, TIMES);
+    held.promise('p', [one('a')]);
+    held.made('ns/a');
+    assert.deepEqual([held.heldBytes([]), held.unpublishedBytes('x', [])], [0, 10]);
+    held.published();
+    assert.equal(held.unpublishedBytes('x', []), 10, 'measured perhaps before the volume was there');
+    await clock.advance(1001);
+    held.published();
+    assert.equal(held.unpublishedBytes('x', []), 0);
+  });
+});
+
+describe('what the API shows of placing', () => {
+  function setUp(storage: boolean): { cluster: TestCluster; held: Reservations; clock: SimClock } {
+    const cluster = new TestCluster().storageClass('fast').node('n1', { zone: 'x' });
+    if (storage) cluster.storage(['x', 'x', 'x', 'x', 'x', 'x']);
+    const clock = new SimClock();
+    const held = new Reservations(clock, TIMES);
+    new ReservationKeeper(cluster.index, held, RULES);
+    return { cluster, held, clock };
+  }
+
+  it('is charged also where another promised it: the node that a claim was decided for', () => {
+    const { cluster, held } = setUp(false);
+    cluster.claim('c', { size: '4Gi', selectedNode: 'n1' });
+    assert.equal(held.heldBytes([]), 6 * 2 ** 30);
+    assert.equal(held.unpublishedBytes('y', []), 0);
+    cluster.claim('c', { size: '4Gi' });
+    assert.equal(held.heldBytes([]), 0, 'the provisioner took the decision back');
+  });
+
+  it('is found by a leader that starts in the middle of it', () => {
+    const cluster = new TestCluster().storageClass('fast').node('n1').claim('c', { size: '4Gi', selectedNode: 'n1' });
+    const held = new Reservations(new SimClock(), TIMES);
+    new ReservationKeeper(cluster.index, held, RULES);
+    assert.equal(held.heldBytes([]), 6 * 2 ** 30);
+  });
+
+  it('replaces the promise by the volume record, which may come before or after the binding', () => {
+    for (const isRecordFirst of [true, false]) {
+      const { cluster, held } = setUp(true);
+      held.promise('uid-p', [one('c', 1.5 * 2 ** 30)]);
+      const free = () => cluster.index.storage.freeBytes - held.heldBytes([]);
+      const before = free();
+      if (isRecordFirst) cluster.record('c').bound('c');
+      else {
+        cluster.bound('c');
+        assert.equal(free(), before, 'bound, but no record yet');
+        cluster.record('c');
+      }
+      assert.equal(free(), before, 'no byte is counted twice, none is forgotten');
+      assert.equal(held.counts.settling, 1);
+    }
+  });
+
+  it('lets go of what a pod that is deleted was promised, and of a claim that is', () => {
+    const { cluster, held } = setUp(false);
+    cluster
+      .claim('c')
+      .claim('d')
+      .pod('p', { claims: ['c'] });
+    held.promise('uid-p', [one('c')]);
+    held.promise('uid-q', [one('d')]);
+    cluster.index.remove('pod', 'uid-p');
+    assert.equal(held.heldBytes([]), 10);
+    cluster.index.remove('claim', 'ns/d');
+    assert.equal(held.heldBytes([]), 0);
+  });
+
+  it('charges a pod that waits for its nominated node, in that zone', async () => {
+    const { cluster, held, clock } = setUp(false);
+    cluster.claim('c', { size: '4Gi' }).pod('p', { claims: ['c'], nominated: 'n1' });
+    assert.deepEqual([held.unpublishedBytes('x', []), held.unpublishedBytes('y', [])], [6 * 2 ** 30, 0]);
+    await clock.advance(1001);
+    assert.equal(held.heldBytes([]), 0);
+  });
+});
