@@ -32,9 +32,10 @@ struct Entry {
  * Shared by all threads, so that one that hangs for ever never points to what is gone. `mutex`
  * guards everything but `options` and `fd`, and is never held while a look is under way.
  *
- * The conductor begins rounds and watches over them; the worker whose number is `worker` takes the
- * entries of a round one by one. A worker that does not come back from a look loses its number: it
- * reports when it does, and ends.
+ * The conductor begins rounds and watches over them; workers take the entries of a round one by
+ * one. There is one worker while looks are quick. When one takes long another goes on with the
+ * rest, so that those that hang are found side by side; one whose look hangs is no worker any more:
+ * it reports when it comes back, and ends.
  */
 struct Pulse::State {
   explicit State(PulseOptions with, int eventFd) : options(std::move(with)), fd(eventFd) {}
@@ -42,90 +43,100 @@ struct Pulse::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
+  // A look that is under way and does not hang yet.
+  struct Look {
+    std::shared_ptr<Entry> entry;
+    int slices = 0;
+  };
+
   const PulseOptions options;
   const int fd;
 
   std::mutex mutex;
   std::condition_variable toConductor;
-  std::condition_variable toWorker;
+  std::condition_variable toWorkers;
   std::vector<std::shared_ptr<Entry>> entries;
   std::uint64_t watched = 0;  // the number of the newest watch
   std::uint64_t settled = 0;
   std::uint64_t begun = 0;  // of the watch that the round under way began with
-  std::size_t next = 0;     // the entry of the round that comes next; entries.size(): it is over
-  std::uint64_t worker = 0;
-  bool hasWorker = false;
+  std::size_t next = 0;     // the entry of the round that comes next; entries.size(): none
+  std::size_t workers = 0;
+  std::map<std::uint64_t, Look> looks;
+  std::uint64_t lastLook = 0;
   // Those with a thread that does not come back, watched or not: nothing that hangs is asked twice.
   std::vector<std::shared_ptr<Entry>> hanging;
-  std::shared_ptr<Entry> inHand;  // what the worker looks at now
-  Time::time_point inHandSince;
+  bool hasNews = false;
   bool isClosing = false;
 
-  bool isRoundOver() const { return next >= entries.size() && !inHand; }
-
   // With the lock held.
-  void tell() const {
+  bool isRoundOver() const { return next >= entries.size() && looks.empty(); }
+
+  void tell() {
     const std::uint64_t one = 1;
     // It fails only when the counter is full: then it is readable already.
     [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof(one));
+    hasNews = false;
   }
 
   void note(Entry& entry, Reading&& reading) {
     if (entry.last && *entry.last == reading) return;
-    if (entry.last) {
-      entry.isChanged = true;
-      tell();
-    }
+    if (entry.last) entry.isChanged = hasNews = true;
     entry.last = std::move(reading);
   }
 
-  static void work(const std::shared_ptr<State>& state, std::uint64_t number);
+  static void work(const std::shared_ptr<State>& state);
+  static void lookAt(State& state, const std::shared_ptr<Entry>& entry,
+                     std::unique_lock<std::mutex>& lock, bool& isWorker);
   static bool addWorker(const std::shared_ptr<State>& state);
   static void conduct(const std::shared_ptr<State>& state);
   static void attend(const std::shared_ptr<State>& state, std::unique_lock<std::mutex>& lock);
 };
 
-void Pulse::State::work(const std::shared_ptr<State>& state, std::uint64_t number) {
+void Pulse::State::work(const std::shared_ptr<State>& state) {
   std::unique_lock lock(state->mutex);
-  while (true) {
-    state->toWorker.wait(lock, [&] {
-      return state->isClosing || state->worker != number || state->next < state->entries.size();
-    });
-    if (state->isClosing || state->worker != number) break;
+  bool isWorker = true;
+  while (isWorker) {
+    state->toWorkers.wait(lock,
+                          [&] { return state->isClosing || state->next < state->entries.size(); });
+    if (state->isClosing) break;
     const std::shared_ptr<Entry> entry = state->entries[state->next++];
     // One that hangs has its thread already.
-    if (!entry->isHanging) {
-      state->inHand = entry;
-      state->inHandSince = Time::now();
-      lock.unlock();
-      Reading reading = state->options.look(entry->probe);
-      lock.lock();
-      const bool isLate = state->worker != number;
-      if (isLate) {
-        entry->isHanging = false;
-        entry->isChanged = true;
-        entry->last = std::move(reading);
-        std::erase(state->hanging, entry);
-        state->tell();
-        break;
-      }
-      state->inHand.reset();
-      state->note(*entry, std::move(reading));
-    }
-    if (state->isRoundOver()) state->toConductor.notify_one();
+    if (!entry->isHanging) lookAt(*state, entry, lock, isWorker);
+    if (state->isRoundOver()) state->toConductor.notify_all();
+    // The rest of a round may need several, what comes after it does not.
+    if (isWorker && state->workers > 1 && state->next >= state->entries.size()) break;
   }
-  if (state->worker == number) state->hasWorker = false;
+  if (isWorker) --state->workers;
   state->toConductor.notify_all();  // the conductor, and who ends it all
 }
 
+void Pulse::State::lookAt(State& state, const std::shared_ptr<Entry>& entry,
+                          std::unique_lock<std::mutex>& lock, bool& isWorker) {
+  const std::uint64_t number = ++state.lastLook;
+  state.looks.emplace(number, Look{entry});
+  lock.unlock();
+  Reading reading = state.options.look(entry->probe);
+  lock.lock();
+  if (state.looks.erase(number) > 0) {
+    state.note(*entry, std::move(reading));
+    return;
+  }
+  isWorker = false;
+  entry->isHanging = false;
+  entry->isChanged = true;
+  entry->last = std::move(reading);
+  std::erase(state.hanging, entry);
+  state.tell();
+}
+
 bool Pulse::State::addWorker(const std::shared_ptr<State>& state) {
-  const std::uint64_t number = ++state->worker;
+  if (state->workers + state->hanging.size() >= state->options.maxThreads) return false;
   try {
-    std::thread([state, number] { work(state, number); }).detach();
+    std::thread([state] { work(state); }).detach();
   } catch (const std::system_error&) {
     return false;
   }
-  state->hasWorker = true;
+  ++state->workers;
   return true;
 }
 
@@ -135,13 +146,14 @@ void Pulse::State::conduct(const std::shared_ptr<State>& state) {
     const auto begin = Time::now();
     state->begun = state->watched;
     state->next = 0;
-    if (!state->hasWorker && state->hanging.size() < state->options.maxHanging) addWorker(state);
-    state->toWorker.notify_all();
+    if (state->workers == 0) addWorker(state);
+    state->toWorkers.notify_all();
     attend(state, lock);
     if (state->isRoundOver() && state->settled < state->begun && state->begun == state->watched) {
       state->settled = state->begun;
-      state->tell();
+      state->hasNews = true;
     }
+    if (state->hasNews) state->tell();
     state->toConductor.wait_until(lock, begin + state->options.every, [&] {
       return state->isClosing || state->watched != state->begun;
     });
@@ -150,34 +162,31 @@ void Pulse::State::conduct(const std::shared_ptr<State>& state) {
 
 // Until the round is over, or no thread is left to end it: then the rest waits for the next one.
 //
-// A look hangs when it was seen under way in kSlices waits on end. A wait that took much longer
+// A look hangs when it was seen under way at the end of kSlices waits. A wait that took much longer
 // than it should have does not count: then this process was kept from running, and so was the look.
 void Pulse::State::attend(const std::shared_ptr<State>& state, std::unique_lock<std::mutex>& lock) {
   const Time::duration slice = Time::duration(state->options.hang) / kSlices;
-  std::shared_ptr<Entry> seen;
-  Time::time_point seenSince;
-  int slices = 0;
-  while (!state->isClosing && !state->isRoundOver() && state->hasWorker) {
+  while (!state->isClosing && !state->isRoundOver() && state->workers > 0) {
     const auto from = Time::now();
-    state->toConductor.wait_for(lock, slice,
-                                [&] { return state->isClosing || state->isRoundOver(); });
-    if (!state->inHand || state->inHand != seen || state->inHandSince != seenSince) {
-      seen = state->inHand;
-      seenSince = state->inHandSince;
-      slices = 0;
-      continue;
-    }
+    const std::uint64_t newest = state->lastLook;
+    state->toConductor.wait_for(lock, slice, [&] {
+      return state->isClosing || state->isRoundOver() || state->workers == 0;
+    });
     const auto took = Time::now() - from;
     if (took < slice || took > 2 * slice) continue;
-    if (++slices < kSlices) continue;
-    seen->isHanging = true;
-    seen->isChanged = true;
-    state->hanging.push_back(seen);
-    state->inHand.reset();
-    state->hasWorker = false;
-    ++state->worker;
-    state->tell();
-    if (state->hanging.size() < state->options.maxHanging) addWorker(state);
+    for (auto at = state->looks.begin(); at != state->looks.end() && at->first <= newest;) {
+      Look& look = at->second;
+      if (++look.slices < kSlices) {
+        ++at;
+        continue;
+      }
+      look.entry->isHanging = look.entry->isChanged = state->hasNews = true;
+      state->hanging.push_back(look.entry);
+      --state->workers;
+      at = state->looks.erase(at);
+    }
+    const bool isStalled = state->looks.size() == state->workers;
+    if (isStalled && state->next < state->entries.size()) addWorker(state);
   }
 }
 
@@ -204,9 +213,9 @@ Pulse::~Pulse() {
     std::unique_lock lock(state_->mutex);
     state_->isClosing = true;
     state_->toConductor.notify_all();
-    state_->toWorker.notify_all();
-    // The worker ends by itself; one that hangs now is not waited for any longer than in a round.
-    state_->toConductor.wait_for(lock, state_->options.hang, [&] { return !state_->hasWorker; });
+    state_->toWorkers.notify_all();
+    // Workers end by themselves; one that hangs now is not waited for any longer than in a round.
+    state_->toConductor.wait_for(lock, state_->options.hang, [&] { return state_->workers == 0; });
   }
   if (conductor_.joinable()) conductor_.join();
 }
@@ -227,7 +236,7 @@ std::uint64_t Pulse::watch(const std::vector<Probe>& probes) {
     entries.push_back(entry);
   }
   state_->entries = std::move(entries);
-  // The round under way is over when its look returns; the conductor begins a new one at once.
+  // The round under way is over when its looks return; the conductor begins a new one at once.
   state_->next = state_->entries.size();
   ++state_->watched;
   state_->toConductor.notify_one();

@@ -21,7 +21,7 @@ struct PulseOptions {
   std::chrono::milliseconds hang{500};
   // So many looks may hang at once. Each keeps a thread; with one more, rounds wait for one of
   // them.
-  std::size_t maxHanging = 64;
+  std::size_t maxThreads = 64;
   // What a look is. Tests put looks here that hang.
   std::function<Reading(const Probe&)> look = read;
 };

@@ -74,8 +74,8 @@ struct Fixture {
   std::shared_ptr<World> world = std::make_shared<World>();
   std::unique_ptr<Pulse> pulse;
 
-  explicit Fixture(std::size_t maxHanging = 8) {
-    PulseOptions options{.every = 5ms, .hang = 20ms, .maxHanging = maxHanging};
+  explicit Fixture(std::size_t maxThreads = 8) {
+    PulseOptions options{.every = 5ms, .hang = 20ms, .maxThreads = maxThreads};
     options.look = [world = world](const Probe& probe) { return world->look(probe); };
     int error = 0;
     pulse = Pulse::start(std::move(options), error);
@@ -162,6 +162,20 @@ TEST_CASE("one that hangs is told, is not asked again, and keeps no other from b
   CHECK(news.changed == Indexes{1});
   CHECK(news.hanging.empty());
   f.world->awaitLooks("stuck", looks + 2);
+}
+
+TEST_CASE("those that hang are found side by side, and told together") {
+  const Fixture f;
+  std::vector<Probe> probes{text("a")};
+  for (int i = 0; i < 6; ++i) probes.push_back(text("stuck" + std::to_string(i)));
+  f.settle(f.pulse->watch(probes));
+  // Held by one that hangs, so that no round comes between.
+  f.world->hold("a");
+  f.world->awaitLooks("a", f.world->looks("a") + 1);
+  for (int i = 0; i < 6; ++i) f.world->hold(probes[static_cast<std::size_t>(i) + 1].path);
+  const News news = f.next();
+  CHECK(news.hanging == Indexes{0, 1, 2, 3, 4, 5, 6});
+  CHECK(f.world->mostAtOnce() >= 2);
 }
 
 TEST_CASE("a new watch settles although one of its probes hangs from the first look on") {
