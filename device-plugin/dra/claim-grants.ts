@@ -46,6 +46,8 @@ async function grantOf({ device }: PlannedDevice, claim: AllocatedClaim, options
     throw claimRefused(claim.id, `${device.resource} is not given out by claims any more`);
   }
   const { kind, machine } = source;
+  // The last look. Kind gds has one only together with the file that it makes for a container of the device plugin.
+  if (device.kind !== 'gds') await kind.prepare?.([unit], machine.inventory, deadline);
   const grant = await deadline.race(Promise.resolve(kind.grant([unit], machine.inventory, deadline)));
   return {
     devices: [...grant.devices],

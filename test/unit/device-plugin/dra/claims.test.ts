@@ -27,6 +27,14 @@ class ClaimNode implements AsyncDisposable {
   readonly pools: DraPool[] = [];
   driver: DraDriver;
 
+  static async ofStorage(resource: Readonly<Record<string, unknown>>): Promise<ClaimNode> {
+    const node = new ClaimNode(await KubeApiDouble.start(), new DraRig(MACHINES['storage-32nvme']));
+    node.api.put('/api/v1/nodes', { metadata: { name: 'node-1' } });
+    node.pools.push(await node.rig.pool(resource));
+    await node.start();
+    return node;
+  }
+
   private constructor(api: KubeApiDouble, rig: DraRig) {
     this.api = api;
     this.rig = rig;
@@ -261,6 +269,13 @@ describe('claims', () => {
     await node.kubelet.prepare(claim);
   });
 
+  it('are refused for a device file that is gone since the machine was last looked at', async () => {
+    await using node = await ClaimNode.begin();
+    node.rig.tree.remove('dev/infiniband/uverbs0');
+    await assert.rejects(node.kubelet.prepare(node.claim('train', [HCA])), /DEVICE_UNUSABLE: .*uverbs0 is gone/);
+    assert.deepEqual(node.rig.specs, []);
+  });
+
   it('do not get a device that the device plugin still gives out', async () => {
     await using node = await ClaimNode.begin();
     node.pools[0]?.against(ADDRESS, { code: 'mode', detail: 'a pod still has it' });
@@ -342,6 +357,16 @@ describe('claims', () => {
     assert.equal(JSON.parse(node.rig.file(claim.uid, 'cufile.json')).logging.level, 'DEBUG');
     const bad = node.claim('bad', [OTHER], { config: [config({ logging: { levl: 'DEBUG' } })] });
     await assert.rejects(node.kubelet.prepare(bad), /logging\.levl is not a key of cufile\.json/);
+  });
+
+  it('of kind nvme-vfio get the device files of VFIO', async () => {
+    await using node = await ClaimNode.ofStorage({ kind: 'nvme-vfio' });
+    const [unit] = node.pools[0]?.pool.units ?? [];
+    assert.ok(unit !== undefined);
+    const claim = node.claim('spdk', [`nvme-${unit.device.replace(/[:.]/g, '-')}`]);
+    await node.kubelet.prepare(claim);
+    assert.match(JSON.stringify(node.rig.spec(claim.uid)), /"path":"\/dev\/vfio\/vfio"/);
+    assert.deepEqual([...node.driver.holders.devices], [unit.device]);
   });
 
   it('tell their pods how their devices are, at once and again before it is forgotten', async () => {
