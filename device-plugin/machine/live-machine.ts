@@ -18,7 +18,7 @@ import type { MachineWatch } from './machine-watch.ts';
 import { ThreadedPulse } from './pulse/native.ts';
 import type { Probe, Pulse, PulseNews, PulseOptions } from './pulse.ts';
 import { isRelevant } from './relevance.ts';
-import { type WatchedPath, watchedPaths } from './watched-paths.ts';
+import { portStatesBelow, type WatchedPath, watchedPaths } from './watched-paths.ts';
 
 export type LiveMachineOptions = {
   readonly roots: DiscoveryRoots;
@@ -123,6 +123,7 @@ export class LiveMachine implements MachineWatch {
       events?.listen((heard) => this.#onEvents(heard));
       const { pollMs = POLL_MS, hangMs = HANG_MS } = this.#options;
       this.#pulse = openPulse({ everyMs: pollMs, hangMs, onNews: (news) => this.#onNews(news) });
+      await this.#watchPaths(await portStatesBelow(roots.sysfsRoot));
       await this.#lookAtAll();
       this.#gaps = [...(await gapsOf(this.inventory)), ...this.#gaps];
     } catch (err) {
@@ -227,7 +228,7 @@ export class LiveMachine implements MachineWatch {
     const found = await this.#within((options) => discover(roots, options));
     this.#counts.discoveries++;
     // What is new to look at was not looked at while the discovery read it.
-    if (await this.#watchPathsOf(found)) this.#stale = 'all';
+    if (await this.#watchPaths(watchedPaths(found))) this.#stale = 'all';
     const endMs = clock.monotonicMs();
     this.#notBeforeMs = endMs + Math.min(REST_LIMIT_MS, REST_FACTOR * (endMs - beginMs));
     this.#dueMs = endMs + (this.#publish(found) ? pollMs : discoverEveryMs);
@@ -248,9 +249,9 @@ export class LiveMachine implements MachineWatch {
   }
 
   /** Looks at all that tells of changes. Resolves whether some of it was not looked at before. */
-  async #watchPathsOf(machine: Inventory): Promise<boolean> {
+  async #watchPaths(paths: readonly WatchedPath[]): Promise<boolean> {
     const before = new Set(this.#watched.map(({ path }) => path));
-    this.#watched = watchedPaths(machine);
+    this.#watched = paths;
     await this.#look(this.#watched.map(({ kind, path }) => ({ kind, path: this.#here(path) })));
     return this.#watched.some(({ path }) => !before.has(path));
   }

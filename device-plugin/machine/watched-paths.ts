@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import type { DeviceNode, Hca, Inventory } from '../discovery/index.ts';
 import type { Probe } from './pulse.ts';
 
@@ -73,13 +74,14 @@ function counts(folder: string, files: readonly string[]): readonly WatchedPath[
 function ofHca({ name, pci, ports, uverbs, umad, issm }: Hca): readonly WatchedPath[] {
   return [
     ...(pci === null ? [] : [all('link', `/sys/bus/pci/devices/${pci.address}/driver`)]),
-    ...ports.map(({ number }) => portState(`/sys/class/infiniband/${name}/ports/${number}`)),
+    ...ports.map(({ number }) => portState(name, `${number}`)),
     ...nodes([...uverbs, ...[...umad, ...issm].map(({ node }) => node)]),
   ];
 }
 
 /** All three ask the firmware the same (drivers/infiniband/core/sysfs.c, ib_query_port); the others of a port do not. */
-function portState(port: string): WatchedPath {
+function portState(hca: string, number: string): WatchedPath {
+  const port = `/sys/class/infiniband/${hca}/ports/${number}`;
   return { ...all('text', `${port}/state`), alike: [`${port}/phys_state`, `${port}/rate`] };
 }
 
@@ -88,4 +90,15 @@ function nvidiaFsDevices({ nvidiaFs: { isLoaded, devices, deviceCount } }: Inven
   if (!isLoaded) return [];
   const numbered = Array.from({ length: Math.min(deviceCount ?? 0, NVIDIA_FS_LIMIT) }, (_, i) => `/dev/nvidia-fs${i}`);
   return [...devices, ...numbered].map((path) => all('node', path));
+}
+
+/**
+ * The states of all ports that have a name here, before any discovery: a discovery that meets hanging ones would wait for
+ * each. Only names are read, which the kernel knows without asking a driver.
+ */
+export async function portStatesBelow(sysfsRoot: string): Promise<readonly WatchedPath[]> {
+  const folder = `${sysfsRoot}/class/infiniband`;
+  const hcas = await readdir(folder).catch(() => []);
+  const ports = await Promise.all(hcas.map((hca) => readdir(`${folder}/${hca}/ports`).catch(() => [])));
+  return hcas.flatMap((hca, index) => (ports[index] ?? []).map((number) => portState(hca, number)));
 }
