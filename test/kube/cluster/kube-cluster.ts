@@ -227,13 +227,17 @@ export class KubeCluster {
     await this.#components.start('containerd', join(programs, 'containerd'), args, { PATH: path });
   }
 
-  async #importTestImages(): Promise<void> {
-    const { layout } = this.#parts;
+  async #untilContainerdAnswers(): Promise<void> {
     await until('containerd to answer', START_MS, async () => {
       await this.#components.refuseDead('containerd');
       await this.ctr('version');
       return true;
     });
+  }
+
+  async #importTestImages(): Promise<void> {
+    const { layout } = this.#parts;
+    await this.#untilContainerdAnswers();
     for (const name of ['pause', 'busybox']) await this.importImage(join(layout.images, `${name}.tar`));
   }
 
@@ -306,6 +310,13 @@ export class KubeCluster {
   async restartKubelet(): Promise<void> {
     await this.stopKubelet();
     await this.startKubelet();
+  }
+
+  /** Resolves when containerd answers again. Containers go on meanwhile. */
+  async restartContainerd(): Promise<void> {
+    await this.#components.stop('containerd', 'SIGTERM');
+    await this.#startContainerd();
+    await this.#untilContainerdAnswers();
   }
 
   /** A process of a test, on the node: it ends with the cluster at the latest. */
