@@ -4,9 +4,9 @@ const POOL_THREADS = 4;
 const MAX_STUCK = Math.max(1, (Number(process.env.UV_THREADPOOL_SIZE) || POOL_THREADS) - 2);
 
 /**
- * The reads that a hanging driver or firmware never answered. Each holds a thread of Node's pool (four by default) until it
- * returns, so a path that is stuck is not asked again, and once only two threads are left no file is read: names and links, which the
- * kernel answers without the driver, still are. Whoever discovers again and again keeps one of these between the times.
+ * The reads that a hanging driver or firmware never answered. Each holds a thread of Node's pool until it returns, so a path
+ * that is stuck is not asked again, and once only two threads are left no file is read: names and links, which the kernel
+ * answers without the driver, still are. Whoever discovers again and again keeps one of these between the times.
  */
 export class StuckReads {
   readonly #paths = new Set<string>();

@@ -216,13 +216,14 @@ export class LiveMachine implements MachineWatch {
   }
 
   /**
-   * What a discovery read may be over before the next poll, which then finds what the one before it found, and tells nothing.
-   * So there is a look at the end of each, before anybody hears of it, and one that found another machine is followed by one
-   * more a poll later.
+   * What hangs should be known before a discovery meets it: so there is a look before each. What a discovery read may be over
+   * before the next poll, which then finds what the one before it found, and tells nothing: so there is a look at the end of
+   * each, before anybody hears of it, and one that found another machine is followed by one more a poll later.
    */
   async #lookAtAll(): Promise<void> {
     const { clock, roots, pollMs = POLL_MS, discoverEveryMs = DISCOVER_EVERY_MS } = this.#options;
     const beginMs = clock.monotonicMs();
+    await this.#watchPaths(this.#watched);
     this.#stale = 'nothing'; // what changes from here on is news again
     this.#recountDueMs = Number.POSITIVE_INFINITY;
     const found = await this.#within((options) => discover(roots, options));
