@@ -1,5 +1,5 @@
-/** When a path of the host is needed: always, or for what an operator has turned on. */
-type Need = 'always' | 'cufile' | 'hugetlbfs' | 'labels' | 'dra';
+/** What a path of the host is needed for: whatever is offered, or what an operator has turned on. */
+type Need = 'everything' | 'cufile' | 'hugetlbfs' | 'labels' | 'claims';
 
 /** A path of the host that the plugin's container has mounted, and nothing less will do. */
 export type HostPathNeed = {
@@ -8,7 +8,7 @@ export type HostPathNeed = {
   /** Where the DaemonSet of the chart mounts it. */
   readonly containerPath: string;
   readonly access: 'read' | 'write';
-  readonly need: Need;
+  readonly neededFor: readonly Need[];
   /** What is not to be had without it. */
   readonly why: string;
 };
@@ -36,63 +36,63 @@ export const DEVICE_PLUGIN_PRIVILEGES: PluginPrivileges = {
       hostPath: '/sys',
       containerPath: '/host/sys',
       access: 'read',
-      need: 'always',
+      neededFor: ['everything'],
       why: 'what devices there are, where, and how they are',
     },
     {
       hostPath: '/dev',
       containerPath: '/host/dev',
       access: 'read',
-      need: 'always',
+      neededFor: ['everything'],
       why: 'whether device files are there; none is opened',
     },
     {
       hostPath: '/var/lib/kubelet/device-plugins',
       containerPath: '/var/lib/kubelet/device-plugins',
       access: 'write',
-      need: 'always',
+      neededFor: ['everything'],
       why: "the kubelet's socket, and ours beside it",
     },
     {
       hostPath: '/var/lib/kubelet/pod-resources',
       containerPath: '/var/lib/kubelet/pod-resources',
       access: 'read',
-      need: 'cufile',
-      why: 'which container holds which devices: cufile.json, pages that pods hold, figures',
+      neededFor: ['cufile', 'hugetlbfs', 'claims'],
+      why: 'which container holds which devices',
     },
     {
       hostPath: '/var/lib/nabustore/device-plugin',
       containerPath: '/var/lib/nabustore/device-plugin',
       access: 'write',
-      need: 'cufile',
-      why: 'the folders with cufile.json that containers mount',
+      neededFor: ['cufile', 'claims'],
+      why: 'the folders with cufile.json that containers mount; what claims have been given',
     },
     {
       hostPath: '/var/run/cdi',
       containerPath: '/var/run/cdi',
       access: 'write',
-      need: 'hugetlbfs',
-      why: 'CDI specs of the mounts, which the runtime reads',
+      neededFor: ['hugetlbfs', 'claims'],
+      why: 'CDI specs of mounts and of claims, which the runtime reads',
     },
     {
       hostPath: '/etc/kubernetes/node-feature-discovery/features.d',
       containerPath: '/etc/kubernetes/node-feature-discovery/features.d',
       access: 'write',
-      need: 'labels',
+      neededFor: ['labels'],
       why: 'labels of the node for node-feature-discovery',
     },
     {
       hostPath: '/var/lib/kubelet/plugins_registry',
       containerPath: '/var/lib/kubelet/plugins_registry',
       access: 'write',
-      need: 'dra',
+      neededFor: ['claims'],
       why: 'the socket by which the kubelet finds a driver of claims',
     },
     {
       hostPath: '/var/lib/kubelet/plugins/devices.nabustore.io',
       containerPath: '/var/lib/kubelet/plugins/devices.nabustore.io',
       access: 'write',
-      need: 'dra',
+      neededFor: ['claims'],
       why: 'the socket by which the kubelet has claims prepared',
     },
   ],

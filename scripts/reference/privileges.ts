@@ -1,18 +1,13 @@
 import { DEVICE_PLUGIN_PRIVILEGES } from '../../device-plugin/index.ts';
 
-const WHEN: Readonly<Record<string, string>> = {
-  always: 'always',
-  cufile: 'cufile and gds',
-  hugetlbfs: 'hugetlbfs',
-  labels: 'labels',
-  dra: 'devices of mode dra',
-};
+const WORDS: Readonly<Record<string, string>> = { cufile: 'cufile and gds', claims: 'mode dra' };
 
 /** docs/reference/device-plugin-privileges.md, whole. */
 export function privilegesReference(): string {
   const { user, capabilities, mayGainPrivileges, hostNetwork, hostPaths } = DEVICE_PLUGIN_PRIVILEGES;
   const rows = hostPaths.map(
-    ({ hostPath, access, need, why }) => `| \`${hostPath}\` | ${access} | ${WHEN[need] ?? need} | ${why} |`,
+    ({ hostPath, access, neededFor, why }) =>
+      `| \`${hostPath}\` | ${access} | ${neededFor.map((need) => WORDS[need] ?? need).join(', ')} | ${why} |`,
   );
   return `# What the device plugin needs of a node
 

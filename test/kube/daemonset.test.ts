@@ -50,15 +50,15 @@ describe('the DaemonSet of the device plugin', () => {
   const needed = (needs: readonly string[]): readonly Mount[] =>
     byPath(
       DEVICE_PLUGIN_PRIVILEGES.hostPaths
-        .filter(({ need }) => needs.includes(need))
+        .filter(({ neededFor }) => neededFor.some((need) => needs.includes(need)))
         .map(({ hostPath, containerPath, access }) => ({ hostPath, containerPath, access })),
     );
 
   it('mounts of the node exactly what the plugin is known to need', async () => {
-    const always = ['always', 'cufile', 'hugetlbfs'];
+    const always = ['everything', 'cufile', 'hugetlbfs'];
     assert.deepEqual(await mountsOf({}), needed(always));
     assert.deepEqual(await mountsOf({ labels: true }), needed([...always, 'labels']));
-    assert.deepEqual(await mountsOf({ labels: true, dra: true }), needed([...always, 'labels', 'dra']));
+    assert.deepEqual(await mountsOf({ labels: true, dra: true }), needed([...always, 'labels', 'claims']));
   });
 
   it('runs as the user and with the capabilities that it is known to need', async () => {

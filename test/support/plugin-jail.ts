@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -12,8 +12,8 @@ export type Seen = { readonly from: string; readonly at: string; readonly access
 export type JailOptions = {
   readonly seen: readonly Seen[];
   readonly user: number;
-  /** Interfaces of the host's network with their IPv4 addresses. */
-  readonly interfaces: Readonly<Record<string, string>>;
+  /** Interfaces of the host's network with their IPv4 addresses; undefined: the network of this machine. */
+  readonly interfaces: Readonly<Record<string, string>> | undefined;
   readonly hostNetwork: boolean;
   readonly args: readonly string[];
 };
@@ -30,7 +30,7 @@ const DEVICES = ['null', 'urandom'];
 /** Runs in a mount, process and network namespace of its own: what is mounted here nobody else sees, and it ends with it. */
 function script({ seen, user, interfaces, hostNetwork, args }: JailOptions, root: string): string {
   const at = (path: string): string => quoted(join(root, path));
-  const links = Object.entries(interfaces).flatMap(([name, address], index) => [
+  const links = Object.entries(interfaces ?? {}).flatMap(([name, address], index) => [
     `ip link add ${quoted(name)} type veth peer name peer${index}`,
     `ip address add ${quoted(address)}/24 dev ${quoted(name)}`,
     `ip link set ${quoted(name)} up`,
@@ -52,8 +52,7 @@ function script({ seen, user, interfaces, hostNetwork, args }: JailOptions, root
   const command = ['/usr/bin/setpriv', ...privileges, '/opt/nabustore/nabu', 'device-plugin', ...args];
   return [
     'set -eu',
-    'ip link set lo up',
-    ...links,
+    ...(interfaces === undefined ? [] : ['ip link set lo up', ...links]),
     `mount -t tmpfs -o mode=0755 tmpfs ${quoted(root)}`,
     `mkdir -p ${at('proc')} ${at('dev')}`,
     ...mounts,
@@ -73,7 +72,8 @@ export class PluginJail {
 
   constructor(options: JailOptions) {
     mkdirSync(this.#root, { recursive: true });
-    const namespaces = ['--mount', '--propagation', 'private', '--net', '--pid', '--fork', '--kill-child'];
+    const network = options.interfaces === undefined ? [] : ['--net'];
+    const namespaces = ['--mount', '--propagation', 'private', ...network, '--pid', '--fork', '--kill-child'];
     const child = spawn('unshare', [...namespaces, 'sh', '-c', script(options, this.#root)], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { PATH: process.env.PATH ?? '', NODE_COMPILE_CACHE: '' },
@@ -86,6 +86,15 @@ export class PluginJail {
 
   get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** Whether a process of this machine has this jail as its root. */
+  holds(pid: number): boolean {
+    try {
+      return readlinkSync(`/proc/${pid}/root`) === this.#root;
+    } catch {
+      return false; // it has ended, or is the kernel's
+    }
   }
 
   #children(): readonly number[] {

@@ -1,18 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DEVICE_PLUGIN_PRIVILEGES, type HostPathNeed } from '../../../device-plugin/privileges.ts';
-import { h200 } from '../../fixtures/machines/h200-8gpu.ts';
-import { eventually } from '../../support/kubelet-double.ts';
-import { PluginJail, type Seen } from '../../support/plugin-jail.ts';
-import { canMakeDevices, PluginNode } from '../../support/plugin-node.ts';
-import { PodResourcesDouble } from '../../support/pod-resources-double.ts';
+import { DEVICE_PLUGIN_PRIVILEGES } from '../../../device-plugin/privileges.ts';
+import { CDI, JailedNode, type JailedNodeOptions, LABELS, missingForJail, STATE } from '../../support/jailed-node.ts';
 import { skip } from '../../support/skip.ts';
 
 const START_MS = 20_000;
 /** What is not there by then does not come: with all that it needs, the plugin takes a tenth of it. */
-const LACK_MS = 6000;
+const LACK_MS = 4000;
 const CALL = { timeoutMs: 30_000 };
 const RDMA = 'nabustore.io/rdma';
 const CUFILE = 'nabustore.io/cufile';
@@ -28,96 +24,22 @@ const CONFIG = {
     { kind: 'hugetlbfs', pageSize: '2Mi', unitBytes: 67_108_864 },
   ],
 };
-const { hostPaths, user, hostNetwork } = DEVICE_PLUGIN_PRIVILEGES;
-const STATE = '/var/lib/nabustore/device-plugin';
-const CDI = '/var/run/cdi';
-const LABELS = '/etc/kubernetes/node-feature-discovery/features.d';
 /** Without claims, which need an API server. */
-const NEEDED = hostPaths.filter(({ need }) => need !== 'dra');
+const NEEDED = DEVICE_PLUGIN_PRIVILEGES.hostPaths.filter(({ neededFor }) =>
+  neededFor.some((need) => need !== 'claims'),
+);
 
-type Lack = {
-  readonly paths?: readonly HostPathNeed[];
-  readonly user?: number;
-  readonly hostNetwork?: boolean;
-  readonly sysfs?: string;
-};
+type Lack = Pick<Partial<JailedNodeOptions>, 'paths' | 'user' | 'hostNetwork' | 'sysfs'>;
 
-/** A recorded H200 node whose plugin runs in a jail, as it would in the container of the chart. */
-class JailedNode {
-  readonly node = new PluginNode(h200);
-  readonly pods = new PodResourcesDouble(join(this.node.kubeletDir, 'pod-resources', 'kubelet.sock'));
-  readonly #jail: PluginJail;
-
-  private constructor({ paths = NEEDED, user: uid = user, hostNetwork: onHost = hostNetwork, sysfs }: Lack) {
-    for (const { hostPath } of NEEDED) mkdirSync(this.of(hostPath), { recursive: true });
-    this.node.configure(CONFIG);
-    const seen = paths.map(({ hostPath, containerPath, access }): Seen => {
-      return {
-        from: hostPath === '/sys' && sysfs !== undefined ? sysfs : this.of(hostPath),
-        at: containerPath,
-        access,
-      };
-    });
-    this.#jail = new PluginJail({
-      // A container has a /proc of its own, in which the drivers of the node show themselves: here they are recorded ones.
-      seen: [
-        ...seen,
-        { from: this.node.machine.roots.procRoot, at: '/recorded/proc', access: 'read' },
-        { from: join(this.node.root, 'config'), at: '/etc/nabustore', access: 'read' },
-      ],
-      user: uid,
-      interfaces: INTERFACES,
-      hostNetwork: onHost,
-      args: [
-        ...['--resources=/etc/nabustore/resources.yaml', '--node-name=node-1', '--proc-root=/recorded/proc'],
-        ...['--sysfs-root=/host/sys', '--dev-root=/host/dev', '--kubelet-dir=/var/lib/kubelet'],
-        ...[`--state-dir=${STATE}`, `--cdi-dir=${CDI}`, `--features-dir=${LABELS}`, '--metrics=127.0.0.1:9477'],
-      ],
-    });
-  }
-
-  static async start(lack: Lack = {}): Promise<JailedNode> {
-    const jailed = new JailedNode(lack);
-    await jailed.node.kubelet.start();
-    await jailed.pods.start();
-    jailed.pods.containers = [{ pod: 'train-0', devices: { [CUFILE]: ['numa0-0'], [RDMA]: [`${HCA}-0`] } }];
-    return jailed;
-  }
-
-  /** Where a path of the node is on this machine. */
-  of(hostPath: string): string {
-    const { machine, kubeletDir, root } = this.node;
-    if (hostPath === '/sys') return machine.roots.sysfsRoot;
-    if (hostPath === '/dev') return machine.roots.devRoot;
-    if (hostPath.startsWith('/var/lib/kubelet/')) return join(kubeletDir, hostPath.slice('/var/lib/kubelet'.length));
-    return join(root, 'host', hostPath);
-  }
-
-  get log(): string {
-    return this.#jail.stderr;
-  }
-
-  /** Fails at once where the plugin has ended. */
-  async until(what: string, isTrue: () => boolean, timeoutMs: number): Promise<void> {
-    await eventually(
-      what,
-      () => this.#jail.hasEnded || isTrue(),
-      timeoutMs,
-      () => this.log.slice(-3000),
-    );
-    assert(isTrue(), `${what}: the plugin has ended: ${this.log.slice(-3000)}`);
-  }
-
-  async usable(resource: string, timeoutMs: number): Promise<void> {
-    const isUsable = (): boolean => (this.node.kubelet.advertised(resource) ?? []).some((id) => !id.startsWith('!'));
-    await this.until(`${resource} can be had`, isUsable, timeoutMs);
-  }
-
-  async close(): Promise<void> {
-    await this.#jail.stop();
-    await this.pods.stop();
-    await this.node.close();
-  }
+async function start(lack: Lack = {}): Promise<JailedNode> {
+  return await JailedNode.start({
+    config: CONFIG,
+    paths: NEEDED,
+    containers: [{ pod: 'train-0', devices: { [CUFILE]: ['numa0-0'], [RDMA]: [`${HCA}-0`] } }],
+    interfaces: INTERFACES,
+    args: [`--features-dir=${LABELS}`, '--metrics=127.0.0.1:9477'],
+    ...lack,
+  });
 }
 
 /** What it is all for. Each fails without something of the list. */
@@ -177,22 +99,12 @@ const FAILS_WITHOUT: Readonly<Record<string, keyof typeof CHECKS>> = {
   [LABELS]: 'writes labels of the node',
 };
 
-function missing(): string {
-  if (!canMakeDevices()) return 'right to make device files (CAP_MKNOD)';
-  try {
-    execFileSync('unshare', ['--mount', '--net', '--pid', '--fork', 'true'], { stdio: 'ignore' });
-    return '';
-  } catch {
-    return 'right to make namespaces (CAP_SYS_ADMIN)';
-  }
-}
-
 describe('the least privilege of nabu device-plugin', function () {
   this.timeout(120_000);
   let on: JailedNode | undefined;
 
   before(function () {
-    const lacking = missing();
+    const lacking = missingForJail();
     if (lacking !== '') skip(this, lacking);
   });
   afterEach(async () => {
@@ -201,7 +113,7 @@ describe('the least privilege of nabu device-plugin', function () {
   });
 
   const failing = async (check: keyof typeof CHECKS | undefined, lack: Lack): Promise<void> => {
-    on = await JailedNode.start(lack);
+    on = await start(lack);
     const run = CHECKS[String(check)];
     assert(run !== undefined, 'there is no check for it');
     // Whatever needs a thing of its own leaves the rest alone.
@@ -210,14 +122,9 @@ describe('the least privilege of nabu device-plugin', function () {
   };
 
   it('is enough for all that it does, and it has no capability then', async () => {
-    on = await JailedNode.start();
+    on = await start();
     for (const check of Object.values(CHECKS)) await check(on, START_MS);
-    const pids = execFileSync('pgrep', ['-f', '--', `--features-dir=${LABELS}`], { encoding: 'utf8' })
-      .trim()
-      .split('\n');
-    const statuses = pids
-      .map((pid) => readFileSync(`/proc/${pid}/status`, 'utf8'))
-      .filter((text) => /^Name:\s+(node|Main)/m.test(text));
+    const { statuses } = on;
     assert(statuses.length > 0);
     for (const status of statuses) {
       const sets = [...status.matchAll(/^Cap(Inh|Prm|Eff|Bnd|Amb):\s+([0-9a-f]+)$/gm)].map(([, , bits]) =>
@@ -230,7 +137,7 @@ describe('the least privilege of nabu device-plugin', function () {
   });
 
   it("is enough to hear the kernel's events", async () => {
-    on = await JailedNode.start({ sysfs: '/sys' });
+    on = await start({ sysfs: '/sys' });
     await on.until('the machine is watched', () => on?.log.includes('"message":"running"') === true, START_MS);
     assert.match(on.log, /"message":"the machine is watched[^"]*",.*"hasEvents":true/);
   });
