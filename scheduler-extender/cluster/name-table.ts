@@ -20,7 +20,12 @@ export class NameTable {
   readonly #names: (string | undefined)[] = [];
   readonly #refs: number[] = [];
   readonly #free: Slot[] = [];
-  readonly #bytes: (Uint8Array | undefined)[] = [];
+  /** All names one after another, so that 5,000 of them are compared without 5,000 objects being visited. */
+  #pool = new Uint8Array(64 << 10);
+  #poolUsed = 0;
+  #poolWasted = 0;
+  #nameFrom = new Int32Array(1024);
+  #nameLength = new Int32Array(1024);
   /** Open addressing, linear probing: slot + 1, 0 where nothing ever was. */
   #buckets = new Int32Array(1024);
   #used = 0;
@@ -44,7 +49,7 @@ export class NameTable {
     const slot = this.#free.pop() ?? this.#names.length;
     this.#names[slot] = name;
     this.#refs[slot] = 1;
-    this.#bytes[slot] = new Uint8Array(Buffer.from(name));
+    this.#keepBytes(slot, name);
     this.#slots.set(name, slot);
     if ((this.#used + 1) * 2 > this.#buckets.length) this.#rebuild();
     else this.#insert(slot);
@@ -59,7 +64,8 @@ export class NameTable {
     this.#remove(slot);
     this.#slots.delete(name);
     this.#names[slot] = undefined;
-    this.#bytes[slot] = undefined;
+    this.#poolWasted += this.#nameLength[slot] ?? 0;
+    this.#nameLength[slot] = 0;
     this.#free.push(slot);
   }
 
@@ -67,8 +73,12 @@ export class NameTable {
     return this.#slots.get(name) ?? NO_SLOT;
   }
 
-  /** The slot of the name that is the bytes [from, to), else NO_SLOT. */
-  findBytes(bytes: Uint8Array, from: number, to: number): Slot {
+  /**
+   * The slot of the name that is the bytes [from, to), else NO_SLOT. `hint`: a slot that it may well be, at the cost of one
+   * comparison: schedulers name nodes in the same order every time.
+   */
+  findBytes(bytes: Uint8Array, from: number, to: number, hint: Slot = NO_SLOT): Slot {
+    if (hint >= 0 && this.#is(hint, bytes, from, to)) return hint;
     const buckets = this.#buckets;
     const mask = buckets.length - 1;
     for (let at = hashOf(bytes, from, to) & mask; ; at = (at + 1) & mask) {
@@ -82,26 +92,62 @@ export class NameTable {
     return this.#names[slot] ?? '';
   }
 
+  /** Names differ at their ends more than at their beginnings. */
   #is(slot: Slot, bytes: Uint8Array, from: number, to: number): boolean {
-    const name = this.#bytes[slot];
-    if (name === undefined || name.length !== to - from) return false;
-    for (let at = 0; at < name.length; at++) if (name[at] !== bytes[from + at]) return false;
+    const length = this.#nameLength[slot] ?? 0;
+    if (length !== to - from || length === 0) return false;
+    const pool = this.#pool;
+    let at = (this.#nameFrom[slot] ?? 0) + length - 1;
+    for (let read = to - 1; read >= from; read--, at--) if (pool[at] !== bytes[read]) return false;
     return true;
   }
 
+  #keepBytes(slot: Slot, name: string): void {
+    const bytes = Buffer.from(name);
+    if (slot >= this.#nameFrom.length) {
+      this.#nameFrom = grown(this.#nameFrom);
+      this.#nameLength = grown(this.#nameLength);
+    }
+    if (this.#poolUsed + bytes.length > this.#pool.length) this.#repool(bytes.length);
+    this.#pool.set(bytes, this.#poolUsed);
+    this.#nameFrom[slot] = this.#poolUsed;
+    this.#nameLength[slot] = bytes.length;
+    this.#poolUsed += bytes.length;
+  }
+
+  /** Without the bytes of names that are gone, and with room for further ones. */
+  #repool(further: number): void {
+    const needed = this.#poolUsed - this.#poolWasted + further;
+    const pool = new Uint8Array(Math.max(this.#pool.length, needed * 2));
+    let used = 0;
+    for (const slot of this.#slots.values()) {
+      const from = this.#nameFrom[slot] ?? 0;
+      const length = this.#nameLength[slot] ?? 0;
+      pool.set(this.#pool.subarray(from, from + length), used);
+      this.#nameFrom[slot] = used;
+      used += length;
+    }
+    this.#pool = pool;
+    this.#poolUsed = used;
+    this.#poolWasted = 0;
+  }
+
+  #hashOf(slot: Slot): number {
+    const from = this.#nameFrom[slot] ?? 0;
+    return hashOf(this.#pool, from, from + (this.#nameLength[slot] ?? 0));
+  }
+
   #insert(slot: Slot): void {
-    const name = this.#bytes[slot] ?? new Uint8Array();
     const mask = this.#buckets.length - 1;
-    let at = hashOf(name, 0, name.length) & mask;
+    let at = this.#hashOf(slot) & mask;
     while ((this.#buckets[at] ?? 0) !== 0) at = (at + 1) & mask;
     this.#buckets[at] = slot + 1;
     this.#used++;
   }
 
   #remove(slot: Slot): void {
-    const name = this.#bytes[slot] ?? new Uint8Array();
     const mask = this.#buckets.length - 1;
-    for (let at = hashOf(name, 0, name.length) & mask; ; at = (at + 1) & mask) {
+    for (let at = this.#hashOf(slot) & mask; ; at = (at + 1) & mask) {
       const entry = this.#buckets[at] ?? 0;
       if (entry === 0) return;
       if (entry !== slot + 1) continue;
@@ -117,4 +163,10 @@ export class NameTable {
     this.#used = 0;
     for (const slot of this.#slots.values()) this.#insert(slot);
   }
+}
+
+function grown(array: Int32Array): Int32Array<ArrayBuffer> {
+  const copy = new Int32Array(array.length * 2);
+  copy.set(array);
+  return copy;
 }

@@ -8,23 +8,35 @@ export class CandidateSlots {
   /** Of candidate i: its slot, NO_SLOT for a node that is not known, REPEATED where an earlier candidate is the same node. */
   slots = new Int32Array(1024);
   #seen = new Int32Array(1024);
+  /** Which slot followed which in the last list. */
+  #after = new Int32Array(1024).fill(NO_SLOT);
+  #first = NO_SLOT;
   #round = 0;
 
   find(candidates: Candidates, nodes: NodeTable): Int32Array {
     const { count, body, nameFrom, nameTo } = candidates;
     if (this.slots.length < count) this.slots = new Int32Array(count * 2);
-    if (this.#seen.length < nodes.names.limit) this.#seen = new Int32Array(nodes.names.limit * 2);
+    if (this.#seen.length < nodes.names.limit) {
+      this.#seen = new Int32Array(nodes.names.limit * 2);
+      this.#after = new Int32Array(nodes.names.limit * 2).fill(NO_SLOT);
+    }
     this.#round = this.#round === 0x7fffffff ? this.#restarted() : this.#round + 1;
-    const { slots } = this;
+    const slots = this.slots;
+    const seen = this.#seen;
+    const after = this.#after;
+    const round = this.#round;
     const strangers = new Set<string>();
+    let before = NO_SLOT;
     for (let at = 0; at < count; at++) {
-      const from = nameFrom[at] ?? 0;
-      const to = nameTo[at] ?? 0;
-      let slot = nodes.names.findBytes(body, from, to);
+      const hint = before === NO_SLOT ? this.#first : (after[before] ?? NO_SLOT);
+      let slot = nodes.names.findBytes(body, nameFrom[at] ?? 0, nameTo[at] ?? 0, hint);
       if (slot === NO_SLOT) slot = this.#stranger(candidates, at, nodes, strangers);
       if (slot >= 0) {
-        if (this.#seen[slot] === this.#round) slot = REPEATED;
-        else this.#seen[slot] = this.#round;
+        if (before === NO_SLOT) this.#first = slot;
+        else after[before] = slot;
+        before = slot;
+        if (seen[slot] === round) slot = REPEATED;
+        else seen[slot] = round;
       }
       slots[at] = slot;
     }

@@ -48,8 +48,19 @@ export function scoreNodes(
     seconds[at] = time;
     if (time < best) best = time;
   }
+  let last = best;
+  let lastScore = MAX_SCORE;
   for (let at = 0; at < count; at++) {
-    scores[at] = (slots[at] ?? -1) < 0 ? 0 : scoreOf(seconds[at] ?? 0, best, weights);
+    if ((slots[at] ?? -1) < 0) {
+      scores[at] = 0;
+      continue;
+    }
+    const time = seconds[at] ?? 0;
+    if (time !== last) {
+      last = time;
+      lastScore = scoreOf(time, best, weights);
+    }
+    scores[at] = lastScore;
   }
 }
 

@@ -33,6 +33,12 @@ export class ByteWriter {
     this.#length = to;
   }
 
+  /** Room for so many bytes, which the callback writes itself from a position on; it returns the position behind them. */
+  fill(most: number, write: (bytes: Uint8Array, at: number) => number): void {
+    this.reserve(most);
+    this.#length = write(this.#bytes, this.#length);
+  }
+
   /** As bytes of a loop: what is copied here is a name of a node, below the cost of a call. */
   short(source: Uint8Array, from: number, to: number): void {
     this.reserve(to - from);

@@ -1,5 +1,14 @@
 import { NabuError } from '../../common/errors/index.ts';
-import { BYTE, eachElement, eachMember, equalsText, skipString, skipValue } from './json-bytes.ts';
+import {
+  BYTE,
+  eachElement,
+  eachMember,
+  equalsText,
+  malformed,
+  skipSpace,
+  skipString,
+  skipValue,
+} from './json-bytes.ts';
 
 /** Ten times the largest cluster that Kubernetes promises to bear; a bound on what one body makes us allocate. */
 export const MAX_CANDIDATES = 50_000;
@@ -59,17 +68,29 @@ function taken(form: Candidates['form'], body: Uint8Array): Candidates {
   return { form, body, count, itemFrom, itemTo, nameFrom, nameTo };
 }
 
+/** From the opening quote to behind the closing one: skipString for names, which are short and have no escapes. */
+function skipName(body: Uint8Array, from: number): number {
+  let at = from + 1;
+  let byte = body[at];
+  while (byte !== undefined && byte !== BYTE.quote && byte !== BYTE.backslash && byte >= 0x20) byte = body[++at];
+  return byte === BYTE.quote ? at + 1 : skipString(body, from);
+}
+
 /** The list of names at `from`. Valid until the next call of either reader. Throws INVALID_ARGUMENT. */
 export function namesAt(body: Uint8Array, from: number): { candidates: Candidates; end: number } {
   places.count = 0;
-  const end = eachElement(body, from, (at) => {
+  let at = skipSpace(body, from + 1);
+  if (body[at] === BYTE.closeBracket) return { candidates: taken('names', body), end: at + 1 };
+  for (;;) {
     if (body[at] !== BYTE.quote)
       throw NabuError.of('INVALID_ARGUMENT', { field: 'NodeNames', reason: 'are not texts' });
-    const to = skipString(body, at);
+    const to = skipName(body, at);
     places.add(at, to, at + 1, to - 1);
-    return to;
-  });
-  return { candidates: taken('names', body), end };
+    at = body[to] === BYTE.comma ? to : skipSpace(body, to);
+    if (body[at] === BYTE.closeBracket) return { candidates: taken('names', body), end: at + 1 };
+    if (body[at] !== BYTE.comma) throw malformed(at);
+    at = body[at + 1] === BYTE.quote ? at + 1 : skipSpace(body, at + 1);
+  }
 }
 
 function nodeAt(body: Uint8Array, from: number): number {

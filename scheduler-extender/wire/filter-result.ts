@@ -76,27 +76,36 @@ export function filterError(message: string): string {
   return JSON.stringify({ Error: message });
 }
 
-/**
- * kube-scheduler extender/v1 HostPriorityList. `scores[i]` is 0 to 10 (MaxExtenderPriority), or REPEATED.
- */
-export function hostPriorities(candidates: Candidates, scores: Int32Array): Buffer {
+const BEFORE_HOST = new Uint8Array(Buffer.from(',{"Host":"'));
+const BEFORE_SCORE = new Uint8Array(Buffer.from('","Score":'));
+/** With a score of two digits and the brace behind it. */
+const MOST_AROUND = BEFORE_HOST.length + BEFORE_SCORE.length + 3;
+
+function writeHosts(candidates: Candidates, scores: Int32Array, bytes: Uint8Array, from: number): number {
   const { body, count, nameFrom, nameTo } = candidates;
-  writer.reset();
-  writer.byte(BYTE.openBracket);
-  let isFirst = true;
+  let to = from;
   for (let at = 0; at < count; at++) {
     const score = scores[at] ?? 0;
     if (score === REPEATED) continue;
-    writer.ascii(isFirst ? '{"Host":"' : ',{"Host":"');
-    isFirst = false;
-    writer.short(body, nameFrom[at] ?? 0, nameTo[at] ?? 0);
-    writer.ascii('","Score":');
-    if (score >= 10) writer.ascii('10}');
-    else {
-      writer.byte(BYTE.zero + score);
-      writer.byte(BYTE.closeBrace);
-    }
+    for (let read = to === from ? 1 : 0; read < BEFORE_HOST.length; read++) bytes[to++] = BEFORE_HOST[read] ?? 0;
+    const end = nameTo[at] ?? 0;
+    for (let read = nameFrom[at] ?? 0; read < end; read++) bytes[to++] = body[read] ?? 0;
+    for (let read = 0; read < BEFORE_SCORE.length; read++) bytes[to++] = BEFORE_SCORE[read] ?? 0;
+    if (score >= 10) bytes[to++] = BYTE.zero + 1;
+    bytes[to++] = BYTE.zero + (score % 10);
+    bytes[to++] = BYTE.closeBrace;
   }
+  return to;
+}
+
+/** kube-scheduler extender/v1 HostPriorityList. `scores[i]` is 0 to 10 (MaxExtenderPriority), or REPEATED. */
+export function hostPriorities(candidates: Candidates, scores: Int32Array): Buffer {
+  const { count, nameFrom, nameTo } = candidates;
+  let namesBytes = 0;
+  for (let at = 0; at < count; at++) namesBytes += (nameTo[at] ?? 0) - (nameFrom[at] ?? 0);
+  writer.reset();
+  writer.byte(BYTE.openBracket);
+  writer.fill(namesBytes + count * MOST_AROUND, (bytes, at) => writeHosts(candidates, scores, bytes, at));
   writer.byte(BYTE.closeBracket);
   return writer.taken();
 }
