@@ -1,7 +1,9 @@
 import { createLogger } from '../common/logging/index.ts';
 import { realClock, realRandom } from '../common/ports/index.ts';
 import { DevicePluginAgent } from './agent/index.ts';
+import { Footprint } from './footprint/index.ts';
 import { LiveMachine } from './machine/index.ts';
+import { ProcessMemory } from './memory.ts';
 import { type DevicePluginOptions, nodeNameOf } from './options.ts';
 import type { HostPaths } from './resources/index.ts';
 
@@ -33,6 +35,7 @@ export async function runDevicePlugin(options: DevicePluginOptions, version: str
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
   });
   const paths = pathsOf(options);
+  const memory = new ProcessMemory(realClock);
   const agent = new DevicePluginAgent({
     nodeName: nodeNameOf(options),
     configPath: options.resources,
@@ -46,12 +49,17 @@ export async function runDevicePlugin(options: DevicePluginOptions, version: str
     clock: realClock,
     random: realRandom,
     logger,
+    onCall: () => memory.used(),
   });
+  const footprint = new Footprint({ clock: realClock, logger: logger.child({ component: 'footprint' }) });
   try {
     await agent.start();
+    footprint.start();
     logger.info('running', { version });
+    memory.started();
     logger.info('stopping', { signal: await ended });
   } finally {
+    footprint.close();
     await agent.close();
   }
 }

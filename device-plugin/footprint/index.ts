@@ -1,0 +1,1 @@
+export { Footprint, type FootprintOptions } from './footprint.ts';
