@@ -1,21 +1,14 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
 import { DRIVER_NAME, type DraDriver } from '../../../device-plugin/dra/index.ts';
 import { kubeconfigAccess } from '../../../device-plugin/kube-api/index.ts';
 import { MACHINES } from '../../fixtures/machines/index.ts';
 import { type DraPool, DraRig } from '../../support/dra-rig.ts';
 import type { KubeCluster } from '../cluster/index.ts';
 import { until } from '../host/until.ts';
+import { applyClasses, deleteClasses } from './classes.ts';
 import { type GpuDriver, GpuDriver as Gpus } from './gpu-driver.ts';
 
-const FILES = join(import.meta.dirname, '../../../charts/nabustore/files');
+const CLASSES = ['deviceclasses.yaml', 'deviceclasses-extended.yaml'];
 const PUBLISH_MS = 20_000;
-
-async function objectsIn(file: string): Promise<readonly object[]> {
-  const documents = parseAllDocuments(await readFile(join(FILES, file), 'utf8'));
-  return documents.map((document): unknown => document.toJS()).filter((object): object is object => object !== null);
-}
 
 type Slice = {
   readonly metadata: { readonly name: string };
@@ -28,7 +21,6 @@ export class ClaimNode implements AsyncDisposable {
   readonly rig: DraRig;
   readonly pools: readonly DraPool[];
   readonly #gpus: GpuDriver;
-  readonly #classes: readonly object[];
   driver: DraDriver;
 
   private constructor(parts: {
@@ -36,13 +28,11 @@ export class ClaimNode implements AsyncDisposable {
     rig: DraRig;
     pools: readonly DraPool[];
     gpus: GpuDriver;
-    classes: readonly object[];
   }) {
     this.cluster = parts.cluster;
     this.rig = parts.rig;
     this.pools = parts.pools;
     this.#gpus = parts.gpus;
-    this.#classes = parts.classes;
     this.driver = this.#make();
   }
 
@@ -53,12 +43,11 @@ export class ClaimNode implements AsyncDisposable {
   ): Promise<ClaimNode> {
     const { node: nodeName, kubeletDir, cdiDir } = cluster;
     const rig = new DraRig(MACHINES['h200-8gpu'], { nodeName, kubeletDir, cdiDir });
-    const classes = [...(await objectsIn('deviceclasses.yaml')), ...(await objectsIn('deviceclasses-extended.yaml'))];
-    await cluster.apply(...classes);
+    await applyClasses(cluster, ...CLASSES);
     const gpus = await Gpus.start(cluster, await rig.inventory());
     const pools: DraPool[] = [];
     for (const resource of resources) pools.push(await rig.pool(resource));
-    const node = new ClaimNode({ cluster, rig, pools, gpus, classes });
+    const node = new ClaimNode({ cluster, rig, pools, gpus });
     try {
       await node.start();
       return node;
@@ -111,8 +100,7 @@ export class ClaimNode implements AsyncDisposable {
     await this.#gpus[Symbol.asyncDispose]();
     const names = (await this.slices()).map(({ metadata }) => metadata.name);
     if (names.length > 0) await this.cluster.kubectl(['delete', 'resourceslice', '--ignore-not-found', ...names]);
-    const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: this.#classes });
-    await this.cluster.kubectl(['delete', '--ignore-not-found', '-f', '-'], { input });
+    await deleteClasses(this.cluster, ...CLASSES);
     this.rig[Symbol.dispose]();
   }
 }
