@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { CoreV1Api, type V1Container, type V1Pod } from '@kubernetes/client-node';
 import { AdmissionProcess } from '../support/admission-process.ts';
 import { Chart, type Rendered } from './chart.ts';
+import { Authority } from './cluster/certificates.ts';
 import type { KubeCluster } from './cluster/index.ts';
 import { until } from './host/until.ts';
 import { Namespace, pod } from './pods/index.ts';
@@ -186,6 +187,45 @@ describe('the admission webhook', () => {
     assert.match(
       await refusalOf(cluster, namespace, pod('train', asking({ 'nabustore.io/rdma': '1' }))),
       /failed calling webhook "pods\.nabustore\.io"/,
+    );
+  });
+});
+
+describe('the admission webhook and the policy, as the chart has them, while the webhook is away', () => {
+  let cluster: KubeCluster;
+  let namespace: Namespace;
+  let objects: readonly Rendered[] = [];
+
+  before(async function () {
+    const chart = await Chart.open(this);
+    cluster = await sharedCluster(this);
+    namespace = await labelled(cluster, 'away');
+    // Where nobody listens: the API server gets no connection.
+    const tls = {
+      source: 'secret',
+      secretName: 'unused',
+      caBundle: (await Authority.make()).pem,
+      url: 'https://127.0.0.1:1',
+    };
+    const rendered = await chart.render(valuesFor('away', { tls }));
+    objects = rendered.filter(({ kind }) => [...POLICIES, 'MutatingWebhookConfiguration'].includes(kind));
+    await cluster.apply(...objects);
+    await until('the policy to be in force', IN_FORCE_MS, async () => {
+      const made = await dryRun(cluster, namespace, pod('probe', asking({ [MOUNT]: '1' }))).catch(() => undefined);
+      return made === undefined ? true : undefined;
+    });
+  });
+  after(async () => {
+    if (cluster !== undefined) await remove(cluster, objects);
+    await namespace?.[Symbol.asyncDispose]();
+  });
+
+  it('admit a pod that names its pages, and refuse one that does not, with a sentence', async () => {
+    await dryRun(cluster, namespace, pod('whole', asking({ [MOUNT]: '1', [PAGES]: '64Mi' })));
+    await dryRun(cluster, namespace, pod('other', asking({ 'nabustore.io/rdma': '1' })));
+    assert.match(
+      await refusalOf(cluster, namespace, pod('bare', asking({ [MOUNT]: '1' }))),
+      /container main asks for 1 of .*, and for hugepages-2Mi: none\. Ask for at least as many bytes/,
     );
   });
 });

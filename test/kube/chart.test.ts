@@ -54,6 +54,8 @@ describe('the chart', () => {
     await assert.rejects(chart.render({ admission: { tls: { source: 'secret' } } }), /tls\.secretName is needed/);
     const short = { resources: [{ kind: 'hugetlbfs', pageSize: '4Mi', unitBytes: 1 }], version: 'v1' };
     await assert.rejects(chart.render({ devicePlugin: { config: short } }), /pageSize/);
+    const claims = { resources: [{ kind: 'rdma', mode: 'dra' }], version: 'v1' };
+    await assert.rejects(chart.render({ devicePlugin: { config: claims } }), /set devicePlugin\.dra too/);
   });
 
   it('has one configuration for the plugin, admission and the policy, with whole numbers whole', async () => {
