@@ -32,6 +32,8 @@ export type AgentOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Told of each call that allocates. */
+  readonly onCall?: () => void;
 };
 
 /** One node's device plugin, put together: what the file says of what the machine has, before the kubelet. */
@@ -61,7 +63,10 @@ export class DevicePluginAgent {
       onRead: (outcome) => this.#figures.reloaded(outcome),
     });
     const observer: KubeletObserver = {
-      allocated: (...call) => this.#figures.allocated(...call),
+      allocated: (...call) => {
+        this.#figures.allocated(...call);
+        options.onCall?.();
+      },
       registered: (...call) => this.#figures.registered(...call),
     };
     this.#kubelet = new KubeletPlugin({ folder: join(kubeletDir, 'device-plugins'), clock, random, logger, observer });
