@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { CoreV1Api, type V1Container, type V1Pod } from '@kubernetes/client-node';
+import { type Random, SeededRandom } from '../../common/ports/index.ts';
+import { podSchema } from '../../device-plugin/admission/pod-view.ts';
+import { reviewPod } from '../../device-plugin/admission/review-pod.ts';
 import { AdmissionProcess } from '../support/admission-process.ts';
+import { patched } from '../support/pod.ts';
 import { Chart, type Rendered } from './chart.ts';
 import { Authority } from './cluster/certificates.ts';
 import type { KubeCluster } from './cluster/index.ts';
@@ -112,6 +116,24 @@ describe('the policy for hugetlbfs', () => {
     await dryRun(cluster, namespace, pod('none', {}));
   });
 
+  it('refuses nothing that the webhook lets through', async () => {
+    const random = new SeededRandom(7);
+    const units = [{ pageSize: '2Mi' as const, unitBytes: 64 << 20, mountPath: '/dev/hugepages-2Mi' }];
+    let admitted = 0;
+    for (let at = 0; at < 200; at++) {
+      const given = anyPod(random);
+      const review = reviewPod(podSchema.parse(given), units);
+      if (!review.isAllowed) continue;
+      const said = await dryRun(cluster, namespace, patched(given, review.patch) as V1Pod).then(
+        () => '',
+        (err: unknown) => String(Reflect.get(Object(err), 'body')),
+      );
+      assert.doesNotMatch(said, /ValidatingAdmissionPolicy/, JSON.stringify(given));
+      if (said === '') admitted++;
+    }
+    assert(admitted > 50, String(admitted));
+  });
+
   it('counts the pages of a pod as a whole, once for all containers', async () => {
     const main: V1Container = { name: 'main', image: 'x', resources: { limits: { [MOUNT]: '1' } } };
     const resources = { limits: { cpu: '1', memory: '1Gi', [PAGES]: '64Mi' } };
@@ -123,6 +145,26 @@ describe('the policy for hugetlbfs', () => {
     );
   });
 });
+
+/** Containers that ask for mounts and for pages, enough and not, beside pages of the pod as a whole. */
+function anyPod(random: Random): V1Pod {
+  const upTo = (most: number): number => Math.floor(random.float() * (most + 1));
+  const container = (name: string): V1Container => {
+    const [mounts, pages] = [upTo(2), upTo(4)];
+    const limits = {
+      ...(mounts > 0 && { [MOUNT]: String(mounts) }),
+      ...(pages > 1 && { [PAGES]: `${64 * (pages - 1)}Mi` }),
+    };
+    return { name, image: 'x', resources: { limits: { cpu: '10m', ...limits } } };
+  };
+  const containers = Array.from({ length: 1 + upTo(1) }, (_, at) => container(`main-${at}`));
+  const initContainers = Array.from({ length: upTo(2) }, (_, at): V1Container => {
+    return { ...container(`init-${at}`), ...(random.float() < 0.5 && { restartPolicy: 'Always' }) };
+  });
+  const whole = upTo(6);
+  const resources = whole > 2 ? { limits: { cpu: '1', [PAGES]: `${64 * (whole - 2)}Mi` } } : undefined;
+  return pod('any', {}, { containers, initContainers, ...(resources && { resources }) });
+}
 
 describe('the admission webhook', () => {
   let cluster: KubeCluster;
