@@ -1,6 +1,6 @@
 import { type Agent, request as httpRequest } from 'node:http';
 import { silentLogger } from '../../../common/logging/index.ts';
-import { realClock } from '../../../common/ports/index.ts';
+import { type Clock, realClock } from '../../../common/ports/index.ts';
 import type { ClusterIndex } from '../../../scheduler-extender/cluster/index.ts';
 import { DEFAULT_RULES, Extender } from '../../../scheduler-extender/decide/index.ts';
 import { ReservationKeeper, Reservations } from '../../../scheduler-extender/reservations/index.ts';
@@ -24,6 +24,7 @@ export type ServedOptions = {
   readonly tls?: TlsFiles;
   readonly clientNames?: readonly string[];
   readonly unready?: () => string | undefined;
+  readonly clock?: Clock;
 };
 
 /** An extender over an index that the test tells things to, on a port of its own. */
@@ -41,8 +42,8 @@ export class Served {
   }
 
   static async start(index: ClusterIndex, options: ServedOptions = {}): Promise<Served> {
-    const { limits = {}, tls, clientNames = [], unready = () => undefined } = options;
-    const reservations = new Reservations(realClock);
+    const { limits = {}, tls, clientNames = [], unready = () => undefined, clock = realClock } = options;
+    const reservations = new Reservations(clock);
     const keeper = new ReservationKeeper(index, reservations, DEFAULT_RULES.need);
     const server = new ExtenderServer({
       extender: new Extender({ index, reservations, rules: DEFAULT_RULES }),
@@ -51,7 +52,7 @@ export class Served {
       limits: { ...LIMITS, ...limits },
       tls,
       clientNames,
-      clock: realClock,
+      clock,
       logger: silentLogger,
     });
     const { port } = await server.start({ host: '127.0.0.1', port: 0 });
