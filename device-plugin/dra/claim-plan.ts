@@ -3,6 +3,7 @@ import type { ClaimRecord, HeldDevice } from './claim-record.ts';
 import { physicalName } from './device-name.ts';
 import type { DraDevice } from './dra-device.ts';
 import { SLOTS, UNHEALTHY } from './driver-name.ts';
+import { quantityOf } from './quantity.ts';
 
 /** One result of a claim and the device that it means. */
 export type PlannedDevice = { readonly device: DraDevice; readonly held: HeldDevice };
@@ -20,7 +21,7 @@ function isTolerated({ tolerations, adminAccess }: AllocationResult, taintValue:
 function slotsOf({ adminAccess, consumedCapacity, device: name }: AllocationResult): number | 'all' {
   if (adminAccess) return 0;
   const consumed = consumedCapacity?.[SLOTS];
-  if (consumed !== undefined) return /^\d{1,4}$/.test(consumed) ? Number(consumed) : 'all';
+  if (consumed !== undefined) return quantityOf(consumed) ?? 'all';
   return physicalName(name) === name ? 'all' : 1;
 }
 

@@ -2,6 +2,7 @@ import { slotDeviceName } from './device-name.ts';
 import type { DraDevice } from './dra-device.ts';
 import { isPublished } from './dra-device.ts';
 import { ATTRIBUTES, DRIVER_NAME, SLOTS, UNHEALTHY } from './driver-name.ts';
+import { quantityText } from './quantity.ts';
 import type { DeviceTaint, ResourceSliceSpec, SliceDevice } from './resource-api.ts';
 
 /** What the API server keeps of what we send: beta and on in Kubernetes 1.36, alpha and off in 1.34. */
@@ -30,7 +31,7 @@ function taintsOf({ isHealthy, causes }: DraDevice): { readonly taints?: readonl
 /** One claim takes one slot unless it asks for more; a claim for all of them has the device to itself. */
 function shared(slots: number): Pick<SliceDevice, 'allowMultipleAllocations' | 'capacity'> {
   const requestPolicy = { default: '1', validRange: { min: '1', step: '1' } };
-  return { allowMultipleAllocations: true, capacity: { [SLOTS]: { value: String(slots), requestPolicy } } };
+  return { allowMultipleAllocations: true, capacity: { [SLOTS]: { value: quantityText(slots), requestPolicy } } };
 }
 
 function published(device: DraDevice, { taints, sharing }: ServerFeatures): readonly SliceDevice[] {

@@ -7,8 +7,8 @@ import { Backoff, WakeUp } from '../kubelet/index.ts';
 import { ATTRIBUTES, DRIVER_NAME, SLOTS, UNHEALTHY } from './driver-name.ts';
 import { RESOURCE_API_PATH, RESOURCE_API_VERSION, type ResourceSliceSpec } from './resource-api.ts';
 import { degradations, type ServerFeatures } from './resource-slices.ts';
-import { sliceName, slicePlan } from './slice-plan.ts';
-import { droppedFeatures, parseSlice, parseSlices, type StoredSlice, withTimes } from './stored-slice.ts';
+import { type KeptDevices, sliceName, slicePlan } from './slice-plan.ts';
+import { devicesText, droppedFeatures, parseSlice, parseSlices, type StoredSlice, withTimes } from './stored-slice.ts';
 
 export type SlicePublisherOptions = {
   readonly client: KubeClient;
@@ -43,6 +43,8 @@ const LIMITS: PublisherLimits = {
 };
 
 const SLICES = `${RESOURCE_API_PATH}/resourceslices`;
+/** A node has a few slices; a list is kept for each that was written lately. */
+const KEPT_LIMIT = 64;
 const ALL: ServerFeatures = { taints: true, sharing: true };
 
 /**
@@ -63,6 +65,7 @@ export class SlicePublisher {
   #probedAtMs = Number.NEGATIVE_INFINITY;
   #cause: string | undefined;
   #isPublished = false;
+  #kept: KeptDevices = new Map();
   /** Counts what was heard of here. */
   #changes = 0;
 
@@ -139,11 +142,12 @@ export class SlicePublisher {
     const features = await this.#knownFeatures();
     const wanted = this.#options.wanted(features);
     const { items } = await this.#list();
-    const { deletes, updates, creates } = slicePlan(items, wanted);
+    const { deletes, updates, creates } = slicePlan(items, wanted, this.#kept);
     for (const slice of deletes) await this.#delete(slice);
     let answers: { readonly stored: StoredSlice; readonly sent: ResourceSliceSpec }[] = [];
     for (const { stored, spec } of updates) answers.push({ stored: await this.#update(stored, spec), sent: spec });
     for (const { name, spec } of creates) answers.push({ stored: await this.#create(name, spec), sent: spec });
+    if (answers.length > 0) this.#kept = this.#keptOf(answers);
     answers = answers.filter(({ stored, sent }) => this.#learn(stored, sent));
     if (updates.length + creates.length + deletes.length > 0) {
       const devices = wanted.reduce((sum, spec) => sum + spec.devices.length, 0);
@@ -151,6 +155,24 @@ export class SlicePublisher {
     }
     // Servers of one cluster need not be of one version: what was found once may be dropped by the next.
     if (answers.length > 0) await this.#sync();
+  }
+
+  /**
+   * What a server makes of a list in another way than by dropping what it does not know would be sent again and again: it is
+   * taken as what was wanted.
+   */
+  #keptOf(answers: readonly { readonly stored: StoredSlice; readonly sent: ResourceSliceSpec }[]): KeptDevices {
+    const kept = new Map(this.#kept);
+    let isOther = false;
+    for (const { stored, sent } of answers) {
+      const [wanted, got] = [devicesText(sent.devices), devicesText(stored.spec.devices ?? [])];
+      kept.delete(wanted); // it may be another server that answers now
+      if (wanted === got) continue;
+      kept.set(wanted, got);
+      isOther = true;
+    }
+    if (isOther) this.#logger.warn('the API server keeps other devices than it was sent');
+    return new Map([...kept].slice(-KEPT_LIMIT));
   }
 
   /** Whether the answer shows that less is kept than was thought. */

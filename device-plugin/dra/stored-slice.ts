@@ -56,14 +56,9 @@ function withoutTimes(device: StoredDevice | SliceDevice): unknown {
   return { ...device, taints: device.taints.map((taint) => ({ ...taint, timeAdded: undefined })) };
 }
 
-/** Whether the server has just these devices, in this order. */
-export function sameDevices(stored: StoredSlice, wanted: Pick<ResourceSliceSpec, 'devices'>): boolean {
-  const there = stored.spec.devices ?? [];
-  if (there.length !== wanted.devices.length) return false;
-  return there.every(
-    (device, at) =>
-      canonical(withoutTimes(device)) === canonical(withoutTimes(wanted.devices[at] ?? { name: '', attributes: {} })),
-  );
+/** Equal for equal lists of devices, whatever the server adds to say when a taint came. */
+export function devicesText(devices: readonly (StoredDevice | SliceDevice)[]): string {
+  return canonical(devices.map(withoutTimes));
 }
 
 /** The devices to write, with the times of the taints that they had: a new time would say that they came now. */

@@ -41,6 +41,8 @@ export class KubeApiDouble implements AsyncDisposable {
   readonly calls: Call[] = [];
   /** Asked for each call before anything else. */
   fault: (call: Call) => Fault | undefined = () => undefined;
+  /** What it makes of a ResourceSlice beside dropping fields. */
+  amend: (slice: KubeObject) => void = () => undefined;
   readonly #objects = new Map<string, KubeObject>();
   readonly #watchers = new Set<Watcher>();
   readonly #server: Server;
@@ -222,6 +224,7 @@ export class KubeApiDouble implements AsyncDisposable {
       }
       for (const taint of device.taints ?? []) taint.timeAdded ??= '2026-01-01T00:00:00Z';
     }
+    this.amend(copy);
     return copy;
   }
 }

@@ -220,6 +220,28 @@ describe('publishing devices', () => {
     });
   });
 
+  it('does not write again and again what a server keeps otherwise', async () => {
+    await using node = await Publishing.begin();
+    node.api.amend = ({ spec }) => {
+      for (const device of devicesOf({ metadata: { name: '' }, spec })) Reflect.set(device, 'defaulted', true);
+    };
+    await node.start();
+    await node.untilPublished(HCAS);
+    await eventually('it is published', () => node.driver.state.isPublished, WAIT_MS);
+    await eventually('the slices are watched', () => node.api.watchers >= 2, WAIT_MS);
+    const writes = (): number => node.api.count('PUT') + node.api.count('POST');
+    const before = writes();
+    // An event of the watch makes it look again.
+    const [slice] = node.api.slices;
+    assert.ok(slice !== undefined);
+    const lists = node.api.count('GET');
+    node.api.put(SLICES, slice);
+    await eventually('it has looked', () => node.api.count('GET') > lists, WAIT_MS);
+    assert.equal(writes(), before);
+    node.pool?.against(HCA, DOWN);
+    await eventually('a change is written', () => writes() > before, WAIT_MS);
+  });
+
   it('stops within a moment while the API server hangs', async () => {
     await using node = await Publishing.begin();
     node.api.fault = () => 'hang';

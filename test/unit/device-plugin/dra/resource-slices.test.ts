@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { DraDevice } from '../../../../device-plugin/dra/dra-device.ts';
 import { draDevices } from '../../../../device-plugin/dra/dra-device.ts';
+import { quantityOf } from '../../../../device-plugin/dra/quantity.ts';
 import { degradations, resourceSlices } from '../../../../device-plugin/dra/resource-slices.ts';
 import { deviceId, resourceName } from '../../../../device-plugin/kubelet/index.ts';
 import { MACHINES } from '../../../fixtures/machines/index.ts';
@@ -81,6 +82,21 @@ describe('resource slices', () => {
     const [first] = draDevices(pool);
     assert.deepEqual(first?.attributes['nabustore.io/gdsMode'], { string: 'nvidia-fs' });
     assert.deepEqual(first?.attributes['nabustore.io/cufileVersion'], { string: '1.17' });
+  });
+
+  it('say how many slots there are as the API server would, so that it keeps what it is sent', () => {
+    const [slice] = resourceSlices([device(0, { slots: 1000 }), device(1, { slots: 999 })], options());
+    const values = slice?.devices.map(({ capacity }) => capacity?.['nabustore.io/slots']?.value);
+    assert.deepEqual(values, ['1k', '999']);
+    assert.deepEqual(['1k', '999', '0', '2e3', '1.5', '-1', ''].map(quantityOf), [
+      1000,
+      999,
+      0,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ]);
   });
 
   it('give a device that is not shared to one claim: no capacity, no second allocation', () => {
