@@ -1,20 +1,17 @@
-// Takes away what a test cluster whose process has died left on this machine. Does nothing where there is none; waits for the
-// lock, as the dead process may not be gone entirely.
+// Takes away what a test cluster whose process has died left on this machine. Does nothing where there is none, nor where
+// somebody else has the lock: who takes it cleans up first.
 // usage: down.ts
 import { PidFile } from '../../common/fs/index.ts';
-import { untilHeld } from './host/lock.ts';
 import { LOCK_FILE } from './host/record.ts';
 import { restoreHost } from './host/restore.ts';
+import { until } from './host/until.ts';
 
-const WAIT_MS = 10_000;
+/** The dead process may not be gone entirely. */
+const GONE_MS = 2000;
 
-const lock = await untilHeld(
-  () => PidFile.acquire(LOCK_FILE),
-  WAIT_MS,
-  (pid) => process.stdout.write(`kube: the cluster of process ${pid} runs\n`),
-);
+const lock = await until('the lock', GONE_MS, () => PidFile.acquire(LOCK_FILE)).catch(() => undefined);
 try {
-  await restoreHost();
+  if (lock !== undefined) await restoreHost();
 } finally {
-  await lock.release();
+  await lock?.release();
 }

@@ -1,4 +1,5 @@
-import { cp, mkdtemp, readFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { cp, mkdir, mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ApiConstructor, ApiType } from '@kubernetes/client-node';
@@ -121,7 +122,7 @@ export class KubeCluster {
   }
 
   static async #startOwned(lock: PidFile, options: KubeClusterOptions): Promise<KubeCluster> {
-    const folder = await mkdtemp(join(tmpdir(), 'nabu-kube-'));
+    const folder = join(tmpdir(), `nabu-kube-${randomBytes(4).toString('hex')}`);
     const reaper = await reapWhenOrphaned();
     const changes = new HostChanges({
       version: 1,
@@ -133,6 +134,7 @@ export class KubeCluster {
       mounted: [],
     });
     await changes.remember();
+    await mkdir(folder, { mode: 0o700 });
     await changes.shareFolder();
     await changes.mountHugetlbController();
     await changes.reserveHugePages(options.hugePages ?? HUGE_PAGES);

@@ -13,6 +13,8 @@ export const BUSYBOX_IMAGE = 'nabustore.test/busybox:1';
 export const BUSYBOX = '/bin/busybox';
 
 const PROGRAM_MODE = 0o755;
+/** printenv(1) of one variable: Debian's busybox has none. */
+const PRINTENV = '#!/bin/sh\nenv | sed -n "s/^$1=//p" | grep .\n';
 
 /** Writes the archives of both images into `folder`; `programs` has pause and guest. */
 export async function writeTestImages(folder: string, programs: string): Promise<string[]> {
@@ -29,7 +31,7 @@ export async function writeTestImages(folder: string, programs: string): Promise
   }));
   const links = applets
     .split('\n')
-    .filter((name) => name !== '' && name !== 'busybox')
+    .filter((name) => name !== '' && name !== 'busybox' && name !== 'printenv')
     .map((name) => ({ name: `bin/${name}`, linkTo: 'busybox' }));
   const images = {
     pause: ociImage({ name: PAUSE_IMAGE, files: [program('pause', pause)], entrypoint: ['/pause'] }),
@@ -41,6 +43,7 @@ export async function writeTestImages(folder: string, programs: string): Promise
         { name: 'etc/group', content: Buffer.from('root:x:0:\nuser:x:1000:\n') },
         program('bin/busybox', busybox),
         program('bin/guest', guest),
+        program('bin/printenv', Buffer.from(PRINTENV)),
         ...links,
       ],
       entrypoint: ['/bin/sh'],
