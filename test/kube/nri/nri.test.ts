@@ -5,6 +5,8 @@ import { BUSYBOX_IMAGE, type KubeCluster } from '../cluster/index.ts';
 import { TestDevicePlugin } from '../device-plugin/device-plugin.ts';
 import { asking, MIB, UNIT_BYTES } from '../device-plugin/h200-node.ts';
 import { NodeMachine } from '../device-plugin/node-machine.ts';
+import { ClaimNode } from '../dra/claim-node.ts';
+import { Claims, claim, HCA_CLASS, podWith } from '../dra/claims.ts';
 import { Namespace, pod } from '../pods/index.ts';
 import { sharedCluster } from '../shared.ts';
 import { mayRaiseLimits, TestNri } from './test-nri.ts';
@@ -89,6 +91,17 @@ describe('containers on a node with nabu nri', () => {
     await namespace.untilReady('both');
     assert.equal(await namespace.logs('both', '-c', 'first'), `ok ${memlock} ${memlock}\n`, await nri.log());
     assert.equal(await limitOf(namespace, 'both'), memlock);
+  });
+
+  it('may so when they hold a device by a claim', async () => {
+    await using node = await ClaimNode.start(cluster, [{ kind: 'rdma', select: { linkLayers: ['InfiniBand'] } }]);
+    await using namespace = await Namespace.make(cluster);
+    await using nri = await TestNri.start(cluster, memlock);
+    await new Claims(node.cluster, namespace).create(claim('train', [{ deviceClassName: HCA_CLASS }]));
+    await namespace.create(podWith('train'));
+    await namespace.untilReady('train');
+    assert.equal(await limitOf(namespace, 'train'), memlock, await nri.log());
+    assert.match(await nri.log(), /"holds":\["devices\.nabustore\.io"\],"says":"kubelet"/);
   });
 
   it('get their limit again after containerd has been restarted, and after the plugin has', async () => {
