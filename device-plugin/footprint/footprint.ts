@@ -9,8 +9,8 @@ export type FootprintOptions = {
   readonly giveBack?: () => number;
 };
 
-/** Registered and quiet on any machine. */
-const AFTER_START_MS = 10_000;
+/** Registered and quiet on any machine, and its garbage collected (ProcessMemory). */
+const AFTER_START_MS = 15_000;
 /** A reload, or a claim, runs code that is not run again for days. */
 const EVERY_MS = 3_600_000;
 
