@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random } from '../../common/ports/index.ts';
-import { ConfigFile, RESOURCE_DOMAIN, type ResourceConfig } from '../config/index.ts';
+import { ConfigFile, type ResourceConfig } from '../config/index.ts';
 import { type KubeletObserver, KubeletPlugin, type ResourceName } from '../kubelet/index.ts';
 import type { MachineWatch } from '../machine/index.ts';
 import { DeviceModes } from '../mode/index.ts';
 import { PodResources } from '../pod-resources/index.ts';
 import type { CauseCode, HostPaths } from '../resources/index.ts';
 import { Claims, isClaimable } from './claims.ts';
-import { allocationsFrom, type Figures, NO_FIGURES, serveFigures } from './figures.ts';
+import { type Figures, NO_FIGURES, serveFigures } from './figures.ts';
 import { SharedParts } from './kind-parts.ts';
 import { type ConfiguredKind, kindsOf } from './kinds.ts';
 import { kubeletFront } from './kubelet-front.ts';
@@ -138,10 +138,11 @@ export class DevicePluginAgent {
       isRegistered: (resource: Parameters<KubeletPlugin['state']>[0]) =>
         this.#kubelet.state(resource)?.isRegistered ?? this.#claims.isRegistered,
       hugePages: () => machine.inventory.hugePages,
-      allocations: allocationsFrom(this.#podResources, RESOURCE_DOMAIN),
     };
     const unready = (): string | undefined => this.#unready();
-    const { figures, close } = await serveFigures({ address, version, sources, unready, clock, logger });
+    const podResources = this.#podResources;
+    const parts = { address, version, sources, podResources, unready, clock, logger };
+    const { figures, close } = await serveFigures(parts);
     this.#figures = figures;
     this.#closeFigures = close;
   }

@@ -1,8 +1,8 @@
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import type { KubeletObserver, ResourceName } from '../kubelet/index.ts';
-import type { AllocationSource, MetricSources } from '../metrics/index.ts';
-import type { PodHolding, PodResources } from '../pod-resources/index.ts';
+import type { MetricSources } from '../metrics/index.ts';
+import type { PodResources } from '../pod-resources/index.ts';
 import type { CauseCode } from '../resources/index.ts';
 
 /** What happens, told to whoever counts it. */
@@ -22,7 +22,8 @@ export type FiguresServerOptions = {
   /** HOST:PORT or unix:PATH. */
   readonly address: string;
   readonly version: string;
-  readonly sources: MetricSources;
+  readonly sources: Omit<MetricSources, 'allocations'>;
+  readonly podResources: Pick<PodResources, 'list'>;
   readonly unready: () => string | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -32,35 +33,13 @@ export type FiguresServerOptions = {
 export async function serveFigures(
   options: FiguresServerOptions,
 ): Promise<{ readonly figures: Figures; close(): Promise<void> }> {
-  const { DevicePluginMetrics, MetricsServer } = await import('../metrics/index.ts');
+  const { allocationsOf, DevicePluginMetrics, MetricsServer } = await import('../metrics/index.ts');
   const { formatAddress, parseAddress } = await import('../../common/grpc/index.ts');
-  const { address, version, sources, unready, clock, logger } = options;
+  const { address, version, unready, clock, logger } = options;
+  const sources = { ...options.sources, allocations: allocationsOf(options.podResources) };
   const metrics = new DevicePluginMetrics({ version, sources, clock, logger });
   const server = new MetricsServer({ metrics, unready, logger });
   const bound = await server.start(parseAddress(address));
   logger.info('figures are served', { address: formatAddress(bound) });
   return { figures: metrics, close: () => server.close() };
-}
-
-/** What pods hold of a domain's resources, for the figures. */
-export function allocationsFrom(podResources: Pick<PodResources, 'list'>, domain: string): AllocationSource {
-  return {
-    async allocations(deadline) {
-      const pods = await podResources.list(deadline);
-      return pods.flatMap((pod) => allocationsOf(pod, `${domain}/`));
-    },
-  };
-}
-
-function allocationsOf(
-  { containers }: PodHolding,
-  prefix: string,
-): Awaited<ReturnType<AllocationSource['allocations']>> {
-  return containers.flatMap(({ namespace, pod, container, devices }) => {
-    const units = new Map<string, number>();
-    for (const { resource } of devices) {
-      if (resource.startsWith(prefix)) units.set(resource, (units.get(resource) ?? 0) + 1);
-    }
-    return [...units].map(([resource, held]) => ({ namespace, pod, container, resource, units: held }));
-  });
 }
