@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import type { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import { identifyProcess } from '../../common/fs/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random, Timer } from '../../common/ports/index.ts';
-import { services } from '../../proto/gen/kubelet.js';
 import { type KubeAccess, KubeClient } from '../kube-api/index.ts';
 import { Newest, type ResourceName, type Unsubscribe } from '../kubelet/index.ts';
 import { CUFILE_FOLDER, HostNetAddresses, type HostPaths, type NetAddresses } from '../resources/index.ts';
@@ -14,11 +12,11 @@ import { type ClaimHolders, ClaimPreparer, hasClaims } from './claim-preparer.ts
 import type { ClaimablePool } from './claimable-pool.ts';
 import { deviceHealth, REPEAT_MS } from './device-health.ts';
 import { type DraDevice, draDevices } from './dra-device.ts';
-import { DRIVER_NAME } from './driver-name.ts';
 import { ExtendedNames } from './extended-names.ts';
 import { placesOf } from './gpu-places.ts';
-import { KeptSocket } from './kept-socket.ts';
-import { type HealthMessage, healthHandlers, pluginHandlers, registrationHandlers } from './plugin-handlers.ts';
+import type { KeptSocket } from './kept-socket.ts';
+import { kubeletSockets } from './kubelet-sockets.ts';
+import type { HealthMessage } from './plugin-handlers.ts';
 import { RESOURCE_API_PATH } from './resource-api.ts';
 import { resourceSlices, type ServerFeatures } from './resource-slices.ts';
 import { type PublisherLimits, SlicePublisher } from './slice-publisher.ts';
@@ -211,33 +209,16 @@ export class DraDriver {
   #makeSockets(preparer: ClaimPreparer, publisher: SlicePublisher): readonly KeptSocket[] {
     const { kubeletDir, clock, random } = this.#options;
     const { lookMs, maxCallMs } = this.#limits;
-    const endpoint = join(kubeletDir, 'plugins', DRIVER_NAME, 'dra.sock');
-    const logger = this.#logger;
-    const common = { clock, random, logger, lookMs, maxCallMs };
-    const plugin = new KeptSocket({
-      ...common,
-      path: endpoint,
-      serve: (server) => {
-        server.add(services['k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin'], pluginHandlers(preparer, logger));
-        server.add(
-          services['v1alpha1.DRAResourceHealth'],
-          healthHandlers((signal) => this.#health.follow(signal)),
-        );
-      },
-    });
-    const registration = new KeptSocket({
-      ...common,
-      path: join(kubeletDir, 'plugins_registry', `${DRIVER_NAME}-reg.sock`),
-      serve: (server) =>
-        server.add(
-          services['pluginregistration.Registration'],
-          registrationHandlers(endpoint, (error) => this.#onStatus(error, publisher)),
-        ),
+    return kubeletSockets({
+      kubeletDir,
+      preparer,
+      health: (signal) => this.#health.follow(signal),
+      onStatus: (error) => this.#onStatus(error, publisher),
       onListening: () => {
         this.#isRegistered = false;
       },
+      socket: { clock, random, logger: this.#logger, lookMs, maxCallMs },
     });
-    return [plugin, registration];
   }
 
   #onStatus(error: string | undefined, publisher: SlicePublisher): void {

@@ -1,14 +1,13 @@
-import { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random } from '../../common/ports/index.ts';
 import type { KubeClient } from '../kube-api/index.ts';
 import { Backoff, WakeUp } from '../kubelet/index.ts';
-import { ATTRIBUTES, DRIVER_NAME, SLOTS, UNHEALTHY } from './driver-name.ts';
-import { RESOURCE_API_PATH, RESOURCE_API_VERSION, type ResourceSliceSpec } from './resource-api.ts';
+import type { ResourceSliceSpec } from './resource-api.ts';
 import { degradations, type ServerFeatures } from './resource-slices.ts';
-import { type KeptDevices, sliceName, slicePlan } from './slice-plan.ts';
-import { devicesText, droppedFeatures, parseSlice, parseSlices, type StoredSlice, withTimes } from './stored-slice.ts';
+import { SliceApi } from './slice-api.ts';
+import { type KeptDevices, slicePlan } from './slice-plan.ts';
+import { devicesText, droppedFeatures, type StoredSlice } from './stored-slice.ts';
 
 export type SlicePublisherOptions = {
   readonly client: KubeClient;
@@ -42,7 +41,6 @@ const LIMITS: PublisherLimits = {
   mostPauseMs: 30_000,
 };
 
-const SLICES = `${RESOURCE_API_PATH}/resourceslices`;
 /** A node has a few slices; a list is kept for each that was written lately. */
 const KEPT_LIMIT = 64;
 const ALL: ServerFeatures = { taints: true, sharing: true };
@@ -56,6 +54,7 @@ export class SlicePublisher {
   readonly #options: SlicePublisherOptions;
   readonly #limits: PublisherLimits;
   readonly #logger: Logger;
+  readonly #api: SliceApi;
   readonly #wake: WakeUp;
   readonly #backoff: Backoff;
   readonly #watchBackoff: Backoff;
@@ -73,7 +72,9 @@ export class SlicePublisher {
     this.#options = options;
     this.#limits = { ...LIMITS, ...options.limits };
     this.#logger = options.logger.child({ component: 'resource-slices' });
-    this.#wake = new WakeUp(options.clock);
+    const { client, nodeName, clock } = options;
+    this.#api = new SliceApi({ client, nodeName, clock, callMs: this.#limits.callMs, signal: this.#stop.signal });
+    this.#wake = new WakeUp(clock);
     const { firstPauseMs: firstMs, mostPauseMs: mostMs } = this.#limits;
     this.#backoff = new Backoff({ firstMs, mostMs }, options.random);
     this.#watchBackoff = new Backoff({ firstMs, mostMs }, options.random);
@@ -141,12 +142,12 @@ export class SlicePublisher {
   async #sync(): Promise<void> {
     const features = await this.#knownFeatures();
     const wanted = this.#options.wanted(features);
-    const { items } = await this.#list();
+    const { items } = await this.#api.list();
     const { deletes, updates, creates } = slicePlan(items, wanted, this.#kept);
-    for (const slice of deletes) await this.#delete(slice);
+    for (const slice of deletes) await this.#api.delete(slice);
     let answers: { readonly stored: StoredSlice; readonly sent: ResourceSliceSpec }[] = [];
-    for (const { stored, spec } of updates) answers.push({ stored: await this.#update(stored, spec), sent: spec });
-    for (const { name, spec } of creates) answers.push({ stored: await this.#create(name, spec), sent: spec });
+    for (const { stored, spec } of updates) answers.push({ stored: await this.#api.update(stored, spec), sent: spec });
+    for (const { name, spec } of creates) answers.push({ stored: await this.#api.create(name, spec), sent: spec });
     if (answers.length > 0) this.#kept = this.#keptOf(answers);
     answers = answers.filter(({ stored, sent }) => this.#learn(stored, sent));
     if (updates.length + creates.length + deletes.length > 0) {
@@ -191,82 +192,25 @@ export class SlicePublisher {
     if (isNew) for (const sentence of degradations(features)) this.#logger.warn(sentence);
   }
 
-  /** By a creation that is only tried (dryRun): what comes back is what would have been kept. */
   async #knownFeatures(): Promise<ServerFeatures> {
     const nowMs = this.#options.clock.monotonicMs();
     if (this.#features !== undefined && nowMs - this.#probedAtMs < this.#limits.probeMs) return this.#features;
-    const { nodeName } = this.#options;
-    const device = {
-      name: 'probe',
-      attributes: { [ATTRIBUTES.kind]: { string: 'probe' } },
-      allowMultipleAllocations: true,
-      capacity: { [SLOTS]: { value: '2', requestPolicy: { default: '1', validRange: { min: '1', step: '1' } } } },
-      taints: [{ key: UNHEALTHY, value: 'probe', effect: 'NoSchedule' }],
-    } as const;
-    const pool = { name: nodeName, generation: 1, resourceSliceCount: 1 };
-    const spec: ResourceSliceSpec = { driver: DRIVER_NAME, nodeName, pool, devices: [device] };
-    const stored = await this.#create(`probe-${sliceName(nodeName, 0)}`.slice(0, 253), spec, { dryRun: 'All' });
-    const dropped = droppedFeatures(stored, spec);
+    const dropped = await this.#tried();
     this.#become({ taints: !dropped.taints, sharing: !dropped.sharing });
     this.#probedAtMs = nowMs;
     return this.#features ?? ALL;
   }
 
-  async #list(): Promise<ReturnType<typeof parseSlices>> {
-    const query = { fieldSelector: this.#selector() };
-    return parseSlices(await this.#call({ method: 'GET', path: SLICES, query }));
-  }
-
-  async #create(
-    name: string,
-    spec: ResourceSliceSpec,
-    query: Readonly<Record<string, string>> = {},
-  ): Promise<StoredSlice> {
-    const uid = await this.#ownerUid();
-    const owner = { apiVersion: 'v1', kind: 'Node', name: this.#options.nodeName, uid, controller: true };
-    const body = {
-      apiVersion: RESOURCE_API_VERSION,
-      kind: 'ResourceSlice',
-      metadata: { name, ownerReferences: [owner] },
-      spec,
-    };
-    return parseSlice(await this.#call({ method: 'POST', path: SLICES, query, body }));
-  }
-
-  async #update(stored: StoredSlice, spec: ResourceSliceSpec): Promise<StoredSlice> {
-    const { name } = stored.metadata;
-    const body = { ...stored, spec: { ...spec, devices: withTimes(stored, spec.devices) } };
-    return parseSlice(await this.#call({ method: 'PUT', path: `${SLICES}/${name}`, body }));
-  }
-
-  async #delete({ metadata: { name, uid, resourceVersion } }: StoredSlice): Promise<void> {
-    const body = { preconditions: { uid, resourceVersion } };
+  /** A cluster whose admission takes no dry runs shows it by what it makes of the real ones. */
+  async #tried(): Promise<ServerFeatures> {
     try {
-      await this.#call({ method: 'DELETE', path: `${SLICES}/${name}`, body });
+      return await this.#api.dropped();
     } catch (err) {
-      if (!NabuError.is(err, 'KUBE_NOT_FOUND')) throw err;
+      if (!NabuError.is(err, 'KUBE_REFUSED')) throw err;
+      this.#logger.info('what the API server keeps cannot be tried', { error: err });
+      const { taints, sharing } = this.#features ?? ALL;
+      return { taints: !taints, sharing: !sharing };
     }
-  }
-
-  /** The slices go with their node. Not kept: a node of the same name that is made anew is another one. Throws KUBE_NOT_FOUND before the kubelet has registered it. */
-  async #ownerUid(): Promise<string> {
-    const path = `/api/v1/nodes/${encodeURIComponent(this.#options.nodeName)}`;
-    const node = await this.#call({ method: 'GET', path });
-    const uid: unknown = Reflect.get(Object(Reflect.get(Object(node), 'metadata')), 'uid');
-    if (typeof uid !== 'string')
-      throw NabuError.of('PROTOCOL_ERROR', { peer: 'the API server', reason: 'a node without uid' });
-    return uid;
-  }
-
-  async #call(request: Omit<Parameters<KubeClient['call']>[0], 'deadline'>): Promise<unknown> {
-    const { client, clock } = this.#options;
-    const operation = `${request.method} ${request.path}`;
-    using deadline = new Deadline({ clock, operation, timeoutMs: this.#limits.callMs, parent: this.#stop.signal });
-    return await client.call({ ...request, deadline });
-  }
-
-  #selector(): string {
-    return `spec.nodeName=${this.#options.nodeName},spec.driver=${DRIVER_NAME}`;
   }
 
   async #watchForEver(): Promise<void> {
@@ -283,10 +227,9 @@ export class SlicePublisher {
   }
 
   async #watchOnce(signal: AbortSignal): Promise<void> {
-    const { metadata } = await this.#list();
+    const { metadata } = await this.#api.list();
     this.#wake.call(); // for what was missed
-    const query = { fieldSelector: this.#selector(), resourceVersion: metadata.resourceVersion };
-    for await (const { type } of this.#options.client.watch(SLICES, query, signal)) {
+    for await (const { type } of this.#api.watch(metadata.resourceVersion, signal)) {
       this.#watchBackoff.reset();
       if (type !== 'BOOKMARK') this.#wake.call();
     }

@@ -208,6 +208,15 @@ describe('publishing devices', () => {
       assert.equal(poolOf(node.api.slices[0]).generation, 1);
     });
 
+    it('learns from what came back where dry runs are refused', async () => {
+      await using node = await Publishing.begin({ slots: 2 });
+      node.api.features = { taints: false, sharing: false };
+      node.api.fault = ({ query }) => (query.dryRun === 'All' ? 400 : undefined);
+      await node.start();
+      await node.untilPublished(HCAS.flatMap((name) => [`${name}-slot-0`, `${name}-slot-1`]));
+      assert.deepEqual(node.driver.state.features, { taints: true, sharing: false });
+    });
+
     it('learns from what came back when one server of several drops what another kept', async () => {
       await using node = await Publishing.begin({ slots: 2 });
       node.api.fault = ({ query, method }) => {
