@@ -3,8 +3,8 @@ import { realClock, realRandom } from '../common/ports/index.ts';
 import { DevicePluginAgent } from './agent/index.ts';
 import { Footprint } from './footprint/index.ts';
 import { LiveMachine } from './machine/index.ts';
-import { ProcessMemory } from './memory.ts';
 import { type DevicePluginOptions, nodeNameOf } from './options.ts';
+import { QuietHeap } from './quiet-heap.ts';
 import type { HostPaths } from './resources/index.ts';
 
 export { DEVICE_PLUGIN_OPTIONS } from './options.ts';
@@ -35,7 +35,7 @@ export async function runDevicePlugin(options: DevicePluginOptions, version: str
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
   });
   const paths = pathsOf(options);
-  const memory = new ProcessMemory(realClock);
+  const heap = new QuietHeap(realClock);
   const agent = new DevicePluginAgent({
     nodeName: nodeNameOf(options),
     configPath: options.resources,
@@ -49,14 +49,14 @@ export async function runDevicePlugin(options: DevicePluginOptions, version: str
     clock: realClock,
     random: realRandom,
     logger,
-    onCall: () => memory.used(),
+    onCall: () => heap.used(),
   });
   const footprint = new Footprint({ clock: realClock, logger: logger.child({ component: 'footprint' }) });
   try {
     await agent.start();
     footprint.start();
     logger.info('running', { version });
-    memory.started();
+    heap.used();
     logger.info('stopping', { signal: await ended });
   } finally {
     footprint.close();
