@@ -37,13 +37,14 @@ describe('the NRI plugin on a socket', () => {
   let plugin: NriPlugin | undefined;
   let made: string[] = [];
 
-  /** Sets a limit for containers called 'holder', and fails or hangs for those that are called so. */
+  /** Sets a limit for containers called 'holder', and fails or hangs for those that are called so; 'much' gets a long answer. */
   const handler: NriHandler = {
     async createContainer({ container }) {
       const name = container?.name ?? '';
       made.push(name);
       if (name === 'bug') throw new TypeError('a bug');
       if (name === 'hang') await new Promise(() => undefined);
+      if (name === 'much') return { env: [{ key: 'MUCH', value: 'x'.repeat(100_000) }] };
       if (name !== 'holder') return undefined;
       return { rlimits: [{ type: 'RLIMIT_MEMLOCK', hard: UNLIMITED, soft: UNLIMITED }] };
     },
@@ -134,7 +135,9 @@ describe('the NRI plugin on a socket', () => {
     const containers = Array.from({ length: 300 }, (_, at) => ({ id: String(at), name: 'c', env }));
     const answer = await connection.call(synchronize, { containers, more: true });
     assert.deepEqual(answer, { status: 0, response: { update: [], more: true } });
-    assert.ok(Math.max(...connection.frameBytes) <= 4096);
+    const much = await connection.createContainer({ container: { name: 'much' } });
+    assert.equal(typeof much === 'object' && much.response.adjust?.env[0]?.value.length, 100_000);
+    assert.equal(Math.max(...connection.frameBytes), 4096);
   });
 
   it('is there again after each of 10 restarts of the runtime, and leaks no descriptor', async () => {

@@ -170,6 +170,7 @@ describe('hugetlbfs as a resource', () => {
   it('takes back no more than there is for when holders sit on units that the node has lost', () => {
     held = holding('2Mi-numa0-5', '2Mi-numa0-6');
     assert.deepEqual(ill(machine([{ total: 128, free: 64 }])), ['2Mi-numa0-2', '2Mi-numa0-3']);
+    assert.deepEqual(ill(machine([{ total: 128, free: 128 }])), ['2Mi-numa0-2', '2Mi-numa0-3'], 'touched or not');
   });
 
   it('takes nothing back before the kubelet has said what pods hold, or while the pages cannot be counted', () => {
