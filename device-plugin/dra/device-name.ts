@@ -1,13 +1,22 @@
+import { createHash } from 'node:crypto';
 import type { ClaimableConfig } from './claimable-pool.ts';
 
-/** DNS label: at most 63 characters. */
-const LABEL_CHARS = 63;
+/** Of a DNS label's 63 what '-slot-999' leaves. */
+const LABEL_CHARS = 54;
+const DIGEST_CHARS = 8;
+const PCI_ADDRESS = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
 const SLOT = /-slot-(\d{1,4})$/;
 
-/** 'hca-0000-18-00-0' for 0000:18:00.0: a DNS label, the same for as long as the device is where it is. */
+/**
+ * 'hca-0000-18-00-0' for 0000:18:00.0: a DNS label, the same for as long as the device is where it is. Names that are no PCI
+ * addresses have a digest behind them where two of them could become one label.
+ */
 export function deviceName(kind: ClaimableConfig['kind'], device: string): string {
   const place = device.toLowerCase().replace(/[^a-z0-9]+/g, '-');
-  return `${kind === 'nvme-vfio' ? 'nvme' : 'hca'}-${place}`.slice(0, LABEL_CHARS).replace(/-+$/, '');
+  const label = `${kind === 'nvme-vfio' ? 'nvme' : 'hca'}-${place}`.replace(/-+$/, '');
+  if (PCI_ADDRESS.test(device) || (place === device && label.length <= LABEL_CHARS)) return label;
+  const digest = createHash('sha256').update(device).digest('hex').slice(0, DIGEST_CHARS);
+  return `${label.slice(0, LABEL_CHARS - DIGEST_CHARS - 1).replace(/-+$/, '')}-${digest}`;
 }
 
 /** Of a slot that is published as a device of its own. */

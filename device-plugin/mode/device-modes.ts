@@ -27,7 +27,8 @@ export type DeviceModesOptions = {
 };
 
 const POLL_MS = 2000;
-const SETTLE_MS = 5000;
+/** A kubelet that restarts answers before it knows its pods. */
+const SETTLE_MS = 10_000;
 const ASK_MS = 5000;
 
 type Change = {
