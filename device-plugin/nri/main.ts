@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { createLogger } from '../../common/logging/index.ts';
 import { realClock, realRandom } from '../../common/ports/index.ts';
 import { PodResources } from '../pod-resources/index.ts';
+import { QuietHeap } from '../quiet-heap.ts';
 import { DeviceHolders } from './device-holders.ts';
 import { UNLIMITED } from './memlock.ts';
 import { MemlockHandler } from './memlock-handler.ts';
@@ -21,8 +22,16 @@ export async function runNri(options: NriOptions, version: string): Promise<void
   const podResources = new PodResources({ socket, clock: realClock });
   const bytes = options.memlock === 'unlimited' ? UNLIMITED : BigInt(options.memlock);
   const rights = new RuntimeRights(options.procRoot, bytes, realClock);
+  const heap = new QuietHeap(realClock);
+  heap.used(); // by loading
+  const devices = new DeviceHolders(podResources, logger);
   const handler = new MemlockHandler({
-    holders: new DeviceHolders(podResources, logger),
+    holders: {
+      heldBy(pod, container, deadline) {
+        heap.used();
+        return devices.heldBy(pod, container, deadline);
+      },
+    },
     bytes,
     cannotRaise: () => rights.cannotRaise(),
     logger,
