@@ -76,8 +76,10 @@ class ListenerObject : public Napi::ObjectWrap<ListenerObject> {
 
   ~ListenerObject() override { shutDown(); }
 
-  // The environment ends, or JavaScript has enough.
+  // The environment ends, or JavaScript has enough. Once only: `alive_` is gone before an object
+  // that the end of the environment finds shut down.
   void shutDown() {
+    if (!listener_) return;
     watcher_.reset();
     listener_.reset();
     callback_.Reset();

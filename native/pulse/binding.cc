@@ -73,8 +73,10 @@ class PulseObject : public Napi::ObjectWrap<PulseObject> {
 
   ~PulseObject() override { shutDown(); }
 
-  // The environment ends, or JavaScript has enough.
+  // The environment ends, or JavaScript has enough. Once only: `alive_` is gone before an object
+  // that the end of the environment finds shut down.
   void shutDown() {
+    if (!pulse_) return;
     watcher_.reset();
     pulse_.reset();
     callback_.Reset();
