@@ -19,7 +19,9 @@ export type ServerLimits = BodyLimits & {
 export type ExtenderServerOptions = {
   readonly extender: Extender;
   readonly metrics: ExtenderMetrics;
-  /** Why nothing is answered: no leader, or what is known is not complete. */
+  /** Why nothing is answered (no leader, or what is known is not complete), or undefined. */
+  readonly refuses: () => string | undefined;
+  /** What /readyz says: the same, and what is old by now. */
   readonly unready: () => string | undefined;
   readonly limits: ServerLimits;
   /** Undefined: plain HTTP. */
@@ -154,7 +156,7 @@ export class ExtenderServer {
     if (clock.monotonicMs() - startedMs > limits.answerWithinMs) {
       throw NabuError.of('TIMEOUT', { operation: 'the request', timeoutMs: limits.answerWithinMs });
     }
-    const reason = this.#options.unready();
+    const reason = this.#options.refuses();
     if (reason !== undefined) throw NabuError.of('UNAVAILABLE', { target: 'the NabuStore extender', reason });
   }
 

@@ -49,6 +49,7 @@ export class Served {
       extender: new Extender({ index, reservations, rules: DEFAULT_RULES }),
       metrics: new ExtenderMetrics({ index, reservations, unready }),
       unready,
+      refuses: unready,
       limits: { ...LIMITS, ...limits },
       tls,
       clientNames,

@@ -1,0 +1,96 @@
+import type { KubeConfig } from '@kubernetes/client-node';
+import { NabuError } from '../../common/errors/index.ts';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock } from '../../common/ports/index.ts';
+import type { ClusterSink } from '../cluster/index.ts';
+import type { PlaceLabels } from '../kube/index.ts';
+import { KindWatch, type WatchState } from './kind-watch.ts';
+import { KubeGet } from './kube-get.ts';
+import { kindSources, WATCHED } from './watched-kinds.ts';
+
+export type ClusterWatchesOptions = {
+  /** A path; '' as the pod that this process runs in. */
+  readonly kubeconfig: string;
+  readonly labels: PlaceLabels;
+  readonly sink: ClusterSink;
+  /** After so long without a word from the API server what is known counts as old. */
+  readonly staleMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+};
+
+type Watching = { readonly state: WatchState; start(): void; stop(): Promise<void> };
+
+/** All that the API server tells the index, and how far that is to be believed. */
+export class ClusterWatches {
+  readonly #watches: readonly Watching[];
+  readonly #get: KubeGet;
+  readonly #options: Pick<ClusterWatchesOptions, 'staleMs' | 'clock'>;
+
+  private constructor(watches: readonly Watching[], get: KubeGet, options: ClusterWatchesOptions) {
+    this.#watches = watches;
+    this.#get = get;
+    this.#options = options;
+  }
+
+  /** Loads the client library, which takes its memory only where there is a cluster to watch. Throws CONFIG_INVALID. */
+  static async start(options: ClusterWatchesOptions): Promise<ClusterWatches> {
+    const library = await import('@kubernetes/client-node');
+    const config = loaded(new library.KubeConfig(), options.kubeconfig);
+    const get = new KubeGet(config);
+    const sources = kindSources(options.labels);
+    const { sink, clock, logger } = options;
+    const parts = { library, config, get, sink, clock, logger };
+    const watches = WATCHED.map((kind) => new KindWatch(sources[kind], parts));
+    for (const watch of watches) watch.start();
+    return new ClusterWatches(watches, get, options);
+  }
+
+  /** Why what is known is no ground to answer on, or undefined. */
+  incomplete(): string | undefined {
+    const missing = this.#watches.filter(({ state }) => !state.synced).map(({ state }) => state.plural);
+    return missing.length === 0 ? undefined : `it has not heard of all ${missing.join(', ')} yet${this.#trouble()}`;
+  }
+
+  /** Why somebody should look after it: what is known is incomplete, or old. */
+  unready(): string | undefined {
+    const stale = this.#stale();
+    const old = stale.length === 0 ? undefined : `it has heard nothing of ${stale.join(', ')}${this.#trouble()}`;
+    return this.incomplete() ?? old;
+  }
+
+  /** The end of a sentence about what is known; '' while all is fresh. */
+  staleness(): string {
+    const stale = this.#stale();
+    return stale.length === 0 ? '' : ` (nothing was heard of ${stale.join(', ')})`;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#watches.map((watch) => watch.stop()));
+    this.#get.close();
+  }
+
+  #stale(): string[] {
+    const nowMs = this.#options.clock.monotonicMs();
+    return this.#watches.flatMap(({ state: { plural, heardMs } }) => {
+      const silentMs = nowMs - (heardMs ?? nowMs);
+      return silentMs > this.#options.staleMs ? [`${plural} for ${Math.round(silentMs / 1000)} s`] : [];
+    });
+  }
+
+  #trouble(): string {
+    const trouble = this.#watches.map(({ state }) => state.trouble).find((text) => text !== '');
+    return trouble === undefined ? '' : ` (${trouble})`;
+  }
+}
+
+function loaded(config: KubeConfig, path: string): KubeConfig {
+  try {
+    if (path === '') config.loadFromCluster();
+    else config.loadFromFile(path);
+    return config;
+  } catch (err) {
+    const source = path === '' ? 'the service account of this pod' : path;
+    throw NabuError.of('CONFIG_INVALID', { source, reason: 'it is no usable kubeconfig' }, { cause: err });
+  }
+}

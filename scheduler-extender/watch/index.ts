@@ -1,0 +1,1 @@
+export { ClusterWatches, type ClusterWatchesOptions } from './cluster-watches.ts';

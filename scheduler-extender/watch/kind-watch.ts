@@ -1,0 +1,205 @@
+import type { KubeConfig, KubernetesListObject, ListWatch, Watch } from '@kubernetes/client-node';
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock, Timer } from '../../common/ports/index.ts';
+import type { ClusterSink, FactsOf } from '../cluster/index.ts';
+import type { KubeGet } from './kube-get.ts';
+import type { KindSource, WatchedKind } from './watched-kinds.ts';
+
+/** What stays of an object in the informer's own cache: enough to know it again. Whole pods would take ten times our memory. */
+type Kept<F> = {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+  };
+  /** Taken out as soon as it has been told. */
+  facts: F | undefined;
+};
+
+type ClientLibrary = typeof import('@kubernetes/client-node');
+type WatchCallback = Parameters<Watch['watch']>[2];
+
+const PAGE_ITEMS = 500;
+const FIRST_RETRY_MS = 250;
+const MOST_RETRY_MS = 30_000;
+
+export type KindWatchOptions = {
+  readonly library: ClientLibrary;
+  readonly config: KubeConfig;
+  readonly get: KubeGet;
+  readonly sink: ClusterSink;
+  readonly clock: Clock;
+  readonly logger: Logger;
+};
+
+export type WatchState = {
+  readonly plural: string;
+  /** Everything there was has been told at least once. */
+  readonly synced: boolean;
+  /** When the API server was last heard of, on the monotonic clock; undefined: never. */
+  readonly heardMs: number | undefined;
+  /** '' while nothing is wrong. */
+  readonly trouble: string;
+};
+
+function textOf(value: unknown, key: string): string {
+  const text: unknown = Reflect.get(Object(value), key);
+  return typeof text === 'string' ? text : '';
+}
+
+function metadataOf(object: unknown): Kept<never>['metadata'] {
+  const meta: unknown = Reflect.get(Object(object), 'metadata');
+  return {
+    name: textOf(meta, 'name'),
+    namespace: textOf(meta, 'namespace'),
+    uid: textOf(meta, 'uid'),
+    resourceVersion: textOf(meta, 'resourceVersion'),
+  };
+}
+
+/** One kind of object from the API server into the index: listed in pages, then watched; after an error again, ever more slowly. */
+export class KindWatch<K extends WatchedKind> {
+  readonly #source: KindSource<K>;
+  readonly #options: KindWatchOptions;
+  readonly #informer: ListWatch<Kept<FactsOf[K]>>;
+  readonly #stopping = new AbortController();
+  #retry: Timer | undefined;
+  #retryMs = FIRST_RETRY_MS;
+  #synced = false;
+  #heardMs: number | undefined;
+  #trouble = '';
+
+  constructor(source: KindSource<K>, options: KindWatchOptions) {
+    this.#source = source;
+    this.#options = options;
+    const { ListWatch: Informer } = options.library;
+    this.#informer = new Informer<Kept<FactsOf[K]>>(source.path, this.#watch(), () => this.#list(), false);
+    const told = (entry: Kept<FactsOf[K]>): void => this.#tell(entry);
+    this.#informer.on('add', told);
+    this.#informer.on('update', told);
+    this.#informer.on('delete', (entry) => options.sink.remove(source.kind, this.#keyOf(entry)));
+    this.#informer.on('error', (error) => this.#failed(error));
+  }
+
+  get state(): WatchState {
+    return { plural: this.#source.plural, synced: this.#synced, heardMs: this.#heardMs, trouble: this.#trouble };
+  }
+
+  start(): void {
+    this.#informer.start().catch((error) => this.#failed(error));
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#retry?.cancel();
+    await this.#informer.stop();
+  }
+
+  /** The library's watch, which asks for bookmarks too, notes when it hears something, and hands on objects cut down. */
+  #watch(): Watch {
+    const { library, config } = this.#options;
+    const heard = (): void => this.#heard();
+    const entryOf = (phase: string, object: unknown): unknown => this.#entryOf(phase, object);
+    return new (class extends library.Watch {
+      override async watch(...[path, query, callback, done]: Parameters<Watch['watch']>): Promise<AbortController> {
+        const cut: WatchCallback = (phase, object, event) => {
+          heard();
+          callback(phase, entryOf(phase, object), event);
+        };
+        let hasEnded = false;
+        const ended = (error: unknown): void => {
+          hasEnded = true;
+          done(error);
+        };
+        try {
+          const controller = await super.watch(path, { ...query, allowWatchBookmarks: true }, cut, ended);
+          if (!hasEnded) heard();
+          return controller;
+        } catch (error) {
+          ended(error); // credentials that cannot be read: the library would leave the rejection to nobody
+          return new AbortController();
+        }
+      }
+    })(config);
+  }
+
+  #entryOf(phase: string, object: unknown): unknown {
+    if (phase === 'ERROR') return object;
+    const isThere = phase === 'ADDED' || phase === 'MODIFIED';
+    return isThere ? this.#entered(object) : { metadata: metadataOf(object), facts: undefined };
+  }
+
+  #entered(object: unknown): Kept<FactsOf[K]> {
+    const entry = { metadata: metadataOf(object), facts: this.#read(object) };
+    const { name, namespace, uid } = entry.metadata;
+    const before = this.#informer.get(name, namespace);
+    // Deleted and made again while nobody watched: the informer tells of an update, but it is another one.
+    if (before !== undefined && before.metadata.uid !== uid) {
+      this.#options.sink.remove(this.#source.kind, this.#keyOf(before));
+    }
+    return entry;
+  }
+
+  async #list(): Promise<KubernetesListObject<Kept<FactsOf[K]>>> {
+    const items: Kept<FactsOf[K]>[] = [];
+    let next = '';
+    let resourceVersion = '';
+    do {
+      const query = { limit: String(PAGE_ITEMS), ...(next === '' ? {} : { continue: next }) };
+      const page = await this.#options.get.get(this.#source.path, query, this.#stopping.signal);
+      const meta: unknown = Reflect.get(Object(page), 'metadata');
+      const listed: unknown = Reflect.get(Object(page), 'items');
+      for (const object of Array.isArray(listed) ? listed : []) items.push(this.#entered(object));
+      this.#heard();
+      next = textOf(meta, 'continue');
+      resourceVersion = textOf(meta, 'resourceVersion');
+    } while (next !== '');
+    // The informer tells all of them as soon as it has them, before anything else runs.
+    this.#options.clock.setTimer(() => this.#listed(), 0);
+    return { metadata: { resourceVersion }, items };
+  }
+
+  #listed(): void {
+    if (!this.#synced) this.#options.logger.info('known', { kind: this.#source.plural });
+    this.#synced = true;
+  }
+
+  #read(object: unknown): FactsOf[K] | undefined {
+    try {
+      return this.#source.read(object);
+    } catch (error) {
+      const { name, namespace } = metadataOf(object);
+      const kind = this.#source.plural;
+      this.#options.logger.warn('an object cannot be understood', { kind, object: `${namespace}/${name}`, error });
+      return undefined;
+    }
+  }
+
+  #tell(entry: Kept<FactsOf[K]>): void {
+    const { facts } = entry;
+    entry.facts = undefined;
+    if (facts !== undefined) this.#options.sink.put(this.#source.kind, facts);
+  }
+
+  #keyOf({ metadata: { name, namespace, uid } }: Kept<unknown>): string {
+    const { keyBy } = this.#source;
+    if (keyBy === 'uid') return uid;
+    return keyBy === 'name' ? name : `${namespace}/${name}`;
+  }
+
+  #heard(): void {
+    this.#heardMs = this.#options.clock.monotonicMs();
+    this.#trouble = '';
+    this.#retryMs = FIRST_RETRY_MS;
+  }
+
+  #failed(error: unknown): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#trouble = error instanceof Error ? error.message : String(error);
+    this.#options.logger.warn('a watch has ended', { kind: this.#source.plural, retryMs: this.#retryMs, error });
+    this.#retry?.cancel();
+    this.#retry = this.#options.clock.setTimer(() => this.start(), this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, MOST_RETRY_MS);
+  }
+}

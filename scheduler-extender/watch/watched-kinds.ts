@@ -1,0 +1,69 @@
+import type { FactsOf } from '../cluster/index.ts';
+import {
+  claimFacts,
+  csiNodeFacts,
+  nodeFacts,
+  type PlaceLabels,
+  persistentVolumeFacts,
+  podFacts,
+  storageCapacityFacts,
+  storageClassFacts,
+} from '../kube/index.ts';
+
+/** Kinds that the API server tells us of. */
+export const WATCHED = ['node', 'csiNode', 'storageClass', 'volume', 'claim', 'pod', 'capacity'] as const;
+export type WatchedKind = (typeof WATCHED)[number];
+
+export type KindSource<K extends WatchedKind> = {
+  readonly kind: K;
+  /** For people: 'pods'. */
+  readonly plural: string;
+  readonly path: string;
+  /** What the index calls an object by, from its metadata. */
+  readonly keyBy: 'name' | 'uid' | 'namespaced';
+  read(object: unknown): FactsOf[K];
+};
+
+/** Where each kind is listed and watched, and how an object is cut down. */
+export function kindSources(labels: PlaceLabels): { readonly [K in WatchedKind]: KindSource<K> } {
+  const storage = '/apis/storage.k8s.io/v1';
+  return {
+    node: {
+      kind: 'node',
+      plural: 'nodes',
+      path: '/api/v1/nodes',
+      keyBy: 'name',
+      read: (object) => nodeFacts(object, labels),
+    },
+    csiNode: { kind: 'csiNode', plural: 'CSI nodes', path: `${storage}/csinodes`, keyBy: 'name', read: csiNodeFacts },
+    storageClass: {
+      kind: 'storageClass',
+      plural: 'storage classes',
+      path: `${storage}/storageclasses`,
+      keyBy: 'name',
+      read: storageClassFacts,
+    },
+    volume: {
+      kind: 'volume',
+      plural: 'persistent volumes',
+      path: '/api/v1/persistentvolumes',
+      keyBy: 'name',
+      read: persistentVolumeFacts,
+    },
+    claim: {
+      kind: 'claim',
+      plural: 'claims',
+      path: '/api/v1/persistentvolumeclaims',
+      keyBy: 'namespaced',
+      read: claimFacts,
+    },
+    pod: { kind: 'pod', plural: 'pods', path: '/api/v1/pods', keyBy: 'uid', read: podFacts },
+    capacity: {
+      kind: 'capacity',
+      plural: 'storage capacities',
+      path: `${storage}/csistoragecapacities`,
+      keyBy: 'namespaced',
+      read: storageCapacityFacts,
+    },
+  };
+}

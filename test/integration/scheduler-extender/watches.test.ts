@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLogger } from '../../../common/logging/index.ts';
+import { realClock } from '../../../common/ports/index.ts';
+import { ClusterIndex } from '../../../scheduler-extender/cluster/index.ts';
+import { DEFAULT_PLACE_LABELS } from '../../../scheduler-extender/kube/index.ts';
+import { ClusterWatches } from '../../../scheduler-extender/watch/index.ts';
+import { FakeApiServer } from '../../support/extender/fake-api-server.ts';
+import {
+  capacityObject,
+  claimObject,
+  classObject,
+  csiNodeObject,
+  nodeObject,
+  podObject,
+  volumeObject,
+} from '../../support/extender/objects.ts';
+
+describe('what the API server tells', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nabu-extender-watch-'));
+  const kubeconfig = join(folder, 'kubeconfig');
+  let server: FakeApiServer;
+  let index: ClusterIndex;
+  let watches: ClusterWatches | undefined;
+  let staleMs: number;
+
+  const start = async (): Promise<ClusterWatches> => {
+    watches = await ClusterWatches.start({
+      kubeconfig,
+      labels: DEFAULT_PLACE_LABELS,
+      sink: index,
+      staleMs,
+      clock: realClock,
+      logger: silentLogger,
+    });
+    return watches;
+  };
+  /** The next change of the index after which the condition holds; the time-out of the test ends it. */
+  const until = (holds: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const stop = index.onChange(() => check());
+      const timer = setInterval(() => check(), 5);
+      const check = (): void => {
+        if (!holds()) return;
+        stop();
+        clearInterval(timer);
+        resolve();
+      };
+    });
+  const synced = (): boolean => watches?.incomplete() === undefined;
+
+  beforeEach(async () => {
+    server = await FakeApiServer.start();
+    server.writeKubeconfig(kubeconfig);
+    index = new ClusterIndex();
+    staleMs = 60_000;
+  });
+  afterEach(async () => {
+    await watches?.stop();
+    watches = undefined;
+    await server.close();
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('is known whole before it counts as known, pages and all, and then follows each change', async () => {
+    server.pageLimit = 7;
+    for (let at = 0; at < 50; at++) server.put('/api/v1/nodes', nodeObject(`n${at}`));
+    server.put('/apis/storage.k8s.io/v1/csinodes', csiNodeObject('n1', 8));
+    server.put('/apis/storage.k8s.io/v1/storageclasses', classObject('fast'));
+    server.put('/apis/storage.k8s.io/v1/csistoragecapacities', capacityObject('x', 'fast', '1Ti'));
+    server.put('/api/v1/persistentvolumes', volumeObject('v'));
+    server.put('/api/v1/persistentvolumeclaims', claimObject('c', { volume: 'v' }));
+    server.put('/api/v1/pods', podObject('p', { claims: ['c'], node: 'n1' }));
+    const started = await start();
+    assert.match(started.incomplete() ?? '', /has not heard of all nodes, CSI nodes, storage classes/);
+    await until(synced);
+    const slot = index.nodes.names.find('n1');
+    assert.deepEqual([index.nodes.count, index.nodes.attached[slot], index.nodes.attachLimit[slot]], [50, 1, 8]);
+    assert.deepEqual([index.classes.count, index.capacities.count, started.unready()], [1, 1, undefined]);
+    server.put('/api/v1/nodes', nodeObject('new', { zone: 'z' }));
+    server.remove('/api/v1/pods', podObject('p', { claims: ['c'], node: 'n1' }));
+    await until(() => index.nodes.count === 51 && index.pods.count === 0);
+    assert.equal(index.nodes.attached[slot], 0);
+  });
+
+  it('goes on where it was after the server ends its watches, and lists anew where that is too old', async () => {
+    for (const name of ['a', 'b']) server.put('/api/v1/nodes', nodeObject(name));
+    await start();
+    await until(synced);
+    const lists = server.lists;
+    server.endWatches();
+    server.put('/api/v1/nodes', nodeObject('c'), true);
+    await until(() => index.nodes.count === 3);
+    assert.equal(server.lists, lists);
+    server.remove('/api/v1/nodes', nodeObject('a'), true);
+    server.endWatches(true);
+    await until(() => index.nodes.count === 2);
+    assert(server.lists > lists);
+  });
+
+  it('tells a pod that was deleted and made again under its name, unseen, from its predecessor', async () => {
+    const old = podObject('p', { claims: ['c'], node: 'n' });
+    server.put('/api/v1/pods', old);
+    await start();
+    await until(() => index.pods.count === 1);
+    server.remove('/api/v1/pods', old, true);
+    server.put('/api/v1/pods', { ...old, metadata: { ...(old.metadata as object), uid: 'another' } }, true);
+    server.endWatches();
+    await until(() => index.pods.find('another') !== undefined);
+    assert.equal(index.pods.find('uid-p'), undefined);
+    assert.equal(index.claims.use('ns/c').pods.size, 1);
+  });
+
+  it('is tried again while the server refuses, and said to be old when nothing is heard', async () => {
+    staleMs = 300;
+    server.brokenStatus = 503;
+    const started = await start();
+    await until(() => /status 503/.test(started.unready() ?? ''));
+    server.brokenStatus = undefined;
+    server.put('/api/v1/nodes', nodeObject('a'));
+    await until(synced);
+    assert.equal(started.staleness(), '');
+    server.brokenStatus = 500;
+    server.endWatches();
+    await until(() => started.staleness() !== '');
+    assert.match(started.staleness(), /nothing was heard of .*\bfor \d+ s/);
+    assert.equal(started.incomplete(), undefined, 'what is known is answered on, and said to be old');
+    server.brokenStatus = undefined;
+    await until(() => started.unready() === undefined);
+  });
+
+  it('leaves out an object that makes no sense, and keeps the others', async () => {
+    server.put('/api/v1/pods', { metadata: { name: 'odd', namespace: 'ns' }, spec: { volumes: 'none' } });
+    server.put('/api/v1/pods', podObject('p', { claims: ['c'] }));
+    await start();
+    await until(() => synced() && index.pods.count === 1);
+  });
+
+  it('is not asked for without a usable kubeconfig', async () => {
+    const options = { labels: DEFAULT_PLACE_LABELS, sink: index, staleMs, clock: realClock, logger: silentLogger };
+    await assert.rejects(ClusterWatches.start({ ...options, kubeconfig: join(folder, 'none') }), {
+      code: 'CONFIG_INVALID',
+    });
+  });
+});
