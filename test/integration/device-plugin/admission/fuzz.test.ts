@@ -1,25 +1,17 @@
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { SeededRandom } from '../../../../common/ports/index.ts';
 import { AdmissionProcess } from '../../../support/admission-process.ts';
-import { reviewOf } from '../../../support/admission-review.ts';
-import { container, pod } from '../../../support/pod.ts';
 
 const RUNS = 3000;
 const SEED = 20_261;
 const AT_ONCE = 8;
 
-const mount = { cpu: '1', 'nabustore.io/hugetlbfs-2Mi': '1' };
-const RECORDED = [
-  reviewOf(pod([container('main', mount)])),
-  reviewOf(pod([container('main', { ...mount, 'hugepages-2Mi': '2Mi' })])),
-  reviewOf(
-    pod([container('main', { ...mount, 'hugepages-2Mi': '64Mi' }), container('side', { 'nabustore.io/cufile': '1' })], {
-      initContainers: [container('init', mount, { restartPolicy: 'Always' })],
-      volumes: [{ name: 'pages', emptyDir: { medium: 'HugePages' } }],
-      resources: { limits: { 'hugepages-2Mi': '1Gi' } },
-    }),
-  ),
-];
+/** As the API server of Kubernetes 1.36 sent them. */
+const FOLDER = new URL('../../../fixtures/admission/', import.meta.url);
+const RECORDED: readonly unknown[] = readdirSync(FOLDER).map((name) =>
+  JSON.parse(readFileSync(new URL(name, FOLDER), 'utf8')),
+);
 
 const ODD: readonly unknown[] = [
   null,

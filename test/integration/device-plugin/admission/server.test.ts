@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
@@ -50,6 +50,18 @@ describe('nabu admission', () => {
           'Ask for hugepages-2Mi: 128Mi or more, or leave hugepages-2Mi out and it is added',
       },
     });
+  });
+
+  it('answers what an API server has sent, with all that a pod has', async () => {
+    const answerTo = async (name: string): Promise<{ allowed: boolean; patch?: string }> => {
+      const body = await readFile(new URL(`../../../fixtures/admission/${name}.json`, import.meta.url), 'utf8');
+      return JSON.parse((await server.review(body)).body).response;
+    };
+    const { patch = '' } = await answerTo('one-mount');
+    assert.equal(JSON.parse(Buffer.from(patch, 'base64').toString()).length, 2);
+    assert.equal((await answerTo('too-few')).allowed, false);
+    const { allowed, patch: none } = await answerTo('everything');
+    assert.deepEqual([allowed, none], [true, undefined]);
   });
 
   it('lets through whatever is no new pod', async () => {
