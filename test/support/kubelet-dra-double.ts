@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { existsSync, lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { NabuError } from '../../common/errors/index.ts';
 import { type ClientOf, GrpcClient } from '../../common/grpc/index.ts';
@@ -11,6 +10,7 @@ type Plugin = ClientOf<(typeof services)['k8s.io.kubelet.pkg.apis.dra.v1.DRAPlug
 export type Claim = { readonly namespace: string; readonly name: string; readonly uid: string };
 
 const CALL_MS = 10_000;
+const REGISTER_MS = 20_000;
 const LOOK_EVERY_MS = 10;
 
 /**
@@ -27,26 +27,28 @@ export class KubeletDraDouble implements Disposable {
     this.registry = join(kubeletDir, 'plugins_registry');
   }
 
-  /** Waits for the socket, then does what the plugin manager does with it. */
+  /** Waits until somebody answers on the socket, then does what the plugin manager does. */
   async register(driver: string, refuse = ''): Promise<pluginregistration.PluginInfo> {
     const socket = join(this.registry, `${driver}-reg.sock`);
-    for (let waitedMs = 0; !existsSync(socket); waitedMs += LOOK_EVERY_MS) {
-      assert.ok(waitedMs < CALL_MS, `no ${socket}`);
+    const untilMs = performance.now() + REGISTER_MS;
+    for (;;) {
+      const client = new GrpcClient({ address: { kind: 'unix', path: socket } });
+      try {
+        const registration = client.service(services['pluginregistration.Registration']);
+        const info = await registration.getInfo({}, { timeoutMs: CALL_MS });
+        const status = { pluginRegistered: refuse === '', error: refuse };
+        await registration.notifyRegistrationStatus(status, { timeoutMs: CALL_MS });
+        this.#plugin?.close();
+        this.#plugin = new GrpcClient({ address: { kind: 'unix', path: info.endpoint } });
+        this.info = info;
+        return info;
+      } catch (err) {
+        // A socket of a process that was killed refuses until the next one has replaced it.
+        if (!NabuError.is(err, 'UNAVAILABLE') || performance.now() > untilMs) throw err;
+      } finally {
+        client.close();
+      }
       await realClock.sleep(LOOK_EVERY_MS);
-    }
-    assert.ok(lstatSync(socket).isSocket());
-    const client = new GrpcClient({ address: { kind: 'unix', path: socket } });
-    try {
-      const registration = client.service(services['pluginregistration.Registration']);
-      const info = await registration.getInfo({}, { timeoutMs: CALL_MS });
-      const status = { pluginRegistered: refuse === '', error: refuse };
-      await registration.notifyRegistrationStatus(status, { timeoutMs: CALL_MS });
-      this.#plugin?.close();
-      this.#plugin = new GrpcClient({ address: { kind: 'unix', path: info.endpoint } });
-      this.info = info;
-      return info;
-    } finally {
-      client.close();
     }
   }
 
