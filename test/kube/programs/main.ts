@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { PidFile } from '../../../common/fs/index.ts';
 import { untilHeld } from '../host/lock.ts';
 import { buildPrograms, hasGo } from './go.ts';
+import { helmProgram, helmProgram } from './helm.ts';
 import { BUILDS, missingPrograms, programsFolder } from './programs.ts';
 
 /** Somebody else builds them: as long as that takes on two cores. */
@@ -15,13 +16,17 @@ const say = (line: string): boolean => process.stdout.write(`kube-build: ${line}
 
 const folder = await programsFolder();
 const missing = (await Promise.all(BUILDS.map((build) => missingPrograms(build, folder)))).flat();
-if (missing.length === 0) {
-  process.exitCode = 0;
-} else if (!(await hasGo())) {
+const canBuild = await hasGo();
+if (missing.length > 0 && canBuild) await buildAll();
+else if (missing.length > 0) {
   say('***');
   say('*** Go is not installed, and the Kubernetes of the tests is built with it: its tests will be SKIPPED');
   say('***');
-} else {
+}
+// Here rather than in the tests that use it: they have no minutes to wait.
+if (canBuild) await helmProgram();
+
+async function buildAll(): Promise<void> {
   say(`into ${folder} (once; minutes)`);
   await mkdir(folder, { recursive: true });
   const lock = await untilHeld(
