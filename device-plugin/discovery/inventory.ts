@@ -58,7 +58,7 @@ export async function discover(roots: DiscoveryRoots, options: DiscoveryOptions)
     dpus: dpusAmong(functions),
     nvme: await discoverNvme(survey, functions),
     nvidiaFs: await discoverNvidiaFs(survey),
-    p2pDma: await discoverP2pDma(survey, functions),
+    p2pDma: await discoverP2pDma(survey, functions, options.kernel),
     hugePages: await discoverHugePages(survey, nodeNumbers),
     iommuGroups: await discoverIommuGroups(survey),
     vfio: await discoverVfio(survey),

@@ -59,10 +59,15 @@ export const registryWords: Attribute<string> = {
   parse: (text) => /^RegistryDwords: "([^"\n]{0,1024})"$/m.exec(text)?.[1],
 };
 
-export async function discoverP2pDma(survey: Survey, functions: readonly PciFunction[]): Promise<P2pDma> {
+/** `known`: what an earlier discovery found of the kernel that runs. */
+export async function discoverP2pDma(
+  survey: Survey,
+  functions: readonly PciFunction[],
+  known?: KernelSupport,
+): Promise<P2pDma> {
   const { sys } = survey;
   return {
-    kernel: await kernelSupport(survey),
+    kernel: known ?? (await kernelSupport(survey)),
     isNvmeMultipath: await survey.value(sys, 'module/nvme_core/parameters/multipath', yesNo, 'normal'),
     memory: await eachInTurn(functions, ({ address }) => peerMemoryOf(survey, address)),
     nvidiaDriver: await nvidiaDriver(survey),

@@ -1,5 +1,6 @@
 import { type Clock, realClock } from '../../common/ports/index.ts';
 import type { Findings } from './finding.ts';
+import type { KernelSupport } from './p2pdma.ts';
 import { StuckReads } from './stuck-reads.ts';
 import { Survey } from './survey.ts';
 import { SysTree } from './sys-tree.ts';
@@ -14,6 +15,8 @@ export type DiscoveryOptions = {
   readonly clock?: Clock;
   /** Kept between discoveries by whoever repeats them, so that a hanging file is not read again and again. */
   readonly stuck?: StuckReads;
+  /** What an earlier discovery found of the kernel that runs: it stays as it is, and all symbols take 70 ms to read. */
+  readonly kernel?: KernelSupport;
   /** For recorded machines, where device files are files of another kind. */
   readonly isCharDevice?: (entry: TreeEntry) => boolean;
   readonly files?: TreeFiles;

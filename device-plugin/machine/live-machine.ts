@@ -8,6 +8,7 @@ import {
   type DiscoveryRoots,
   discover,
   type Inventory,
+  type P2pDma,
   recountHugePages,
   StuckReads,
 } from '../discovery/index.ts';
@@ -61,6 +62,7 @@ const RETRY_MS = 1000;
 const DISCOVERY_LIMIT_MS = 60_000;
 const LOOK_LIMIT_MS = 5000;
 const FINDINGS_LOGGED = 20;
+const KERNEL_PATH = /^\/proc\/(config\.gz|kallsyms)$/;
 
 /**
  * A machine that is watched: by the kernel's events where they can be heard, and for what has none (the state of
@@ -246,7 +248,17 @@ export class LiveMachine implements MachineWatch {
   async #within(read: (options: DiscoveryOptions) => Promise<Inventory>): Promise<Inventory> {
     const { clock, discovery } = this.#options;
     using deadline = this.#deadline('device discovery', DISCOVERY_LIMIT_MS);
-    return await read({ ...discovery, clock, stuck: this.#stuck, signal: deadline.signal });
+    const kernel = this.#knownKernel();
+    const known = kernel === undefined ? {} : { kernel };
+    return await read({ ...discovery, ...known, clock, stuck: this.#stuck, signal: deadline.signal });
+  }
+
+  /** What the kernel can do stays while it runs. Where something was wrong with what tells so, it is asked again. */
+  #knownKernel(): P2pDma['kernel'] | undefined {
+    const { p2pDma, findings = [] } = this.#inventory ?? {};
+    const isSure =
+      typeof p2pDma?.kernel.isBuiltIn === 'boolean' && !findings.some(({ path }) => KERNEL_PATH.test(path));
+    return isSure ? p2pDma.kernel : undefined;
   }
 
   /** Looks at all that tells of changes. Resolves whether some of it was not looked at before. */

@@ -220,6 +220,22 @@ describe('a machine that is watched', function () {
     await eventually('the rate is known', () => rate() === 100, BOUND_MS);
   });
 
+  it('reads all symbols of the kernel once, as they stay while it runs', async () => {
+    let reads = 0;
+    const files: TreeFiles = {
+      ...nodeFiles,
+      holds: async (path, text, limit) => {
+        reads++;
+        return await nodeFiles.holds(path, text, limit);
+      },
+    };
+    const { machine, events } = await start({ discovery: { isCharDevice: isMarker, files } });
+    events.say(PCI_EVENT);
+    await quiet(3);
+    assert.equal(reads, 1);
+    assert.equal(machine.inventory.p2pDma.kernel.isBuiltIn, true);
+  });
+
   it('keeps what it knew while the machine cannot be read, and tries again', async () => {
     let isBroken = false;
     const files: TreeFiles = {
