@@ -7,8 +7,16 @@ const WAIT_MS = 4 * 60_000;
 
 let starting: Promise<KubeCluster> | undefined;
 
-// Of the whole run, not of the file that imports this first: the last thing that happens.
-after(async () => await endSharedCluster());
+let hasFailed = false;
+
+// Of the whole run, not of the file that imports this first.
+afterEach(function () {
+  if (this.currentTest?.state === 'failed') hasFailed = true;
+});
+after(async () => {
+  if (hasFailed) await keepLogs();
+  await endSharedCluster();
+});
 
 /**
  * For `before` hooks: the one cluster of this run, started when somebody first asks; or the one that somebody keeps running by
@@ -27,6 +35,12 @@ async function attachOrStart(options: KubeClusterOptions): Promise<KubeCluster> 
   if (byHand === undefined) return await KubeCluster.start(options);
   process.stdout.write('kube: these tests use the cluster that runs on this machine\n');
   return byHand;
+}
+
+async function keepLogs(): Promise<void> {
+  const cluster = await starting?.catch(() => undefined);
+  if (cluster !== undefined)
+    process.stdout.write(`kube: logs of the cluster are kept in ${await cluster.keepLogs()}\n`);
 }
 
 /** For tests that need the machine without a cluster. The next sharedCluster() starts another. */

@@ -157,7 +157,7 @@ export class KubeCluster {
       await changes.write({ running: { node, ports, featureGates, byHand: options.byHand ?? false } });
       return cluster;
     } catch (err) {
-      const logs = await cluster.#keepLogs();
+      const logs = await cluster.keepLogs();
       await reaper.dismiss();
       throw new Error(`the test cluster did not start; its logs are kept in ${logs}`, { cause: err });
     }
@@ -178,8 +178,8 @@ export class KubeCluster {
     });
   }
 
-  /** Where to: the cluster's own folder goes. */
-  async #keepLogs(): Promise<string> {
+  /** A copy that stays, as the cluster's own folder goes; where it is. */
+  async keepLogs(): Promise<string> {
     const kept = await mkdtemp(join(tmpdir(), 'nabu-kube-failed-'));
     await cp(this.layout.logs, kept, { recursive: true });
     return kept;

@@ -16,7 +16,10 @@ const FOLDERS = [
 ];
 const SYSCTLS = ['kernel', 'kernel/keys', 'net/ipv4', 'net/ipv4/conf/all', 'net/ipv6/conf/all', 'vm'];
 /** Change by themselves. */
-const RESTLESS = /^(kernel\/ns_last_pid|vm\/stat_refresh|vm\/compact_memory|vm\/drop_caches)$/;
+const RESTLESS = new RegExp(
+  '^(kernel/(ns_last_pid|perf_event_max_sample_rate|tainted|hung_task_detect_count)|' +
+    'vm/(stat_refresh|compact_memory|drop_caches))$',
+);
 const OURS = /nabu-kube|kubepods/;
 
 /** What of this machine a cluster could change, as lines that can be compared. */

@@ -32,10 +32,9 @@ export async function buildPrograms(build: GoBuild, folder: string, say: (line: 
   if (missing.length === 0) return;
   const startedMs = performance.now();
   say(`building ${build.what}: ${missing.join(', ')}`);
-  const packages = missing.map((name) => build.programs[name] ?? '');
-  const total = await countPackages(build, packages);
-  const progress = new Progress(build.what, total, say);
+  const progress = new Progress(build.what, say);
   try {
+    progress.total = await countPackages(build, missing, progress);
     for (const name of missing) {
       const unfinished = join(folder, `${name}.unfinished`);
       await compile(build, build.programs[name] ?? '', unfinished, progress);
@@ -48,14 +47,16 @@ export async function buildPrograms(build: GoBuild, folder: string, say: (line: 
 }
 
 /** Downloads what is missing and counts what there is to compile at most: for the progress alone. */
-async function countPackages(build: GoBuild, packages: readonly string[]): Promise<number> {
+async function countPackages(build: GoBuild, programs: readonly string[], progress: Progress): Promise<number> {
   const tags = build.tags === undefined ? [] : ['-tags', build.tags];
-  const { stdout } = await run('go', ['list', ...tags, '-deps', '-f', '{{.ImportPath}}', ...packages], {
+  const packages = programs.map((name) => build.programs[name] ?? '');
+  const listing = run('go', ['list', ...tags, '-deps', '-f', '{{.ImportPath}}', ...packages], {
     cwd: moduleFolder(build),
     env: goEnvironment(),
     maxBuffer: OUTPUT_BYTES,
   });
-  return stdout.trim().split('\n').length;
+  listing.child.stderr?.on('data', (text) => progress.read(String(text)));
+  return (await listing).stdout.trim().split('\n').length;
 }
 
 function compile(build: GoBuild, program: string, output: string, progress: Progress): Promise<void> {
@@ -77,25 +78,28 @@ function compile(build: GoBuild, program: string, output: string, progress: Prog
   });
 }
 
-/** With -v Go names each package that it compiles; one that it has compiled before it does not name. */
+/** Go names each module that it downloads, and with -v each package that it compiles; what it has already it does not name. */
 class Progress {
+  /** Of packages, as soon as it is known. */
+  total: number | undefined;
   readonly #what: string;
-  readonly #total: number;
   readonly #say: (line: string) => void;
   readonly #timer: NodeJS.Timeout;
+  #downloaded = 0;
   #compiled = 0;
   #lines: string[] = [];
 
-  constructor(what: string, total: number, say: (line: string) => void) {
+  constructor(what: string, say: (line: string) => void) {
     this.#what = what;
-    this.#total = total;
     this.#say = say;
     this.#timer = setInterval(() => this.#report(), REPORT_MS);
   }
 
   read(text: string): void {
     const lines = text.split('\n').filter((line) => line !== '');
-    this.#compiled += lines.filter((line) => !line.startsWith('go: downloading ')).length;
+    const downloads = lines.filter((line) => line.startsWith('go: downloading ')).length;
+    this.#downloaded += downloads;
+    this.#compiled += lines.length - downloads;
     this.#lines = [...this.#lines, ...lines].slice(-TAIL_LINES);
   }
 
@@ -108,6 +112,7 @@ class Progress {
   }
 
   #report(): void {
-    this.#say(`building ${this.#what}: ${this.#compiled} of at most ${this.#total} packages`);
+    const compiled = this.total === undefined ? '' : `, ${this.#compiled} of at most ${this.total} packages compiled`;
+    this.#say(`building ${this.#what}: ${this.#downloaded} modules downloaded${compiled}`);
   }
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { PidFile } from '../../../common/fs/index.ts';
 import { untilHeld } from '../host/lock.ts';
 import { buildPrograms, hasGo } from './go.ts';
-import { helmProgram, helmProgram } from './helm.ts';
+import { helmProgram } from './helm.ts';
 import { BUILDS, missingPrograms, programsFolder } from './programs.ts';
 
 /** Somebody else builds them: as long as that takes on two cores. */
