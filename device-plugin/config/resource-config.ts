@@ -32,17 +32,17 @@ const cufile = {
 
 /** nabustore.io/rdma[-NAME] */
 export const rdmaConfigSchema = z.strictObject({
-  kind: z.literal('rdma'),
+  kind: z.literal('rdma').describe('Of which kind it is.'),
   name,
   mode,
-  select: hcaSelectorSchema.prefault({}),
+  select: hcaSelectorSchema.prefault({}).describe('Which HCAs; without a field all of them.'),
   slots,
   deviceFiles,
 });
 
 /** nabustore.io/cufile[-NAME] */
 export const cufileConfigSchema = z.strictObject({
-  kind: z.literal('cufile'),
+  kind: z.literal('cufile').describe('Of which kind it is.'),
   name,
   slots: z.int().min(1).max(1000).default(16).describe('How many containers of each NUMA node that has a GPU.'),
   ...cufile,
@@ -50,10 +50,10 @@ export const cufileConfigSchema = z.strictObject({
 
 /** nabustore.io/gds[-NAME]: an HCA and cuFile for it as one unit. */
 export const gdsConfigSchema = z.strictObject({
-  kind: z.literal('gds'),
+  kind: z.literal('gds').describe('Of which kind it is.'),
   name,
   mode,
-  select: hcaSelectorSchema.prefault({}),
+  select: hcaSelectorSchema.prefault({}).describe('Which HCAs; without a field all of them.'),
   slots,
   deviceFiles,
   ...cufile,
@@ -61,7 +61,7 @@ export const gdsConfigSchema = z.strictObject({
 
 /** nabustore.io/hugetlbfs-2Mi, nabustore.io/hugetlbfs-1Gi */
 export const hugetlbfsConfigSchema = z.strictObject({
-  kind: z.literal('hugetlbfs'),
+  kind: z.literal('hugetlbfs').describe('Of which kind it is.'),
   pageSize: z.enum(['2Mi', '1Gi']).describe('The size of a page.'),
   unitBytes: z
     .int()
@@ -76,10 +76,10 @@ export const hugetlbfsConfigSchema = z.strictObject({
 
 /** nabustore.io/nvme-vfio[-NAME] */
 export const nvmeVfioConfigSchema = z.strictObject({
-  kind: z.literal('nvme-vfio'),
+  kind: z.literal('nvme-vfio').describe('Of which kind it is.'),
   name,
   mode,
-  select: pciSelectorSchema.prefault({}),
+  select: pciSelectorSchema.prefault({}).describe('Which functions; without a field all that are bound to vfio-pci.'),
 });
 
 export const resourceConfigSchema = z.discriminatedUnion('kind', [
