@@ -42,6 +42,7 @@ const RESOURCE: Readonly<Record<string, string>> = {
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 function typeText(node: SchemaNode): string {
+  if (node.items?.oneOf !== undefined) return 'list of resources, see below';
   if (node.type === 'array' && node.items !== undefined)
     return `list of ${allowedText(node.items).replace(/^one of /, '')}`;
   return allowedText(node).replace(/^one of /, '');
