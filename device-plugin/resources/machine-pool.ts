@@ -54,8 +54,9 @@ export class MachinePool implements DevicePool {
   #health: UnitHealth;
   #unwatchHealth: Unsubscribe;
   #kind: ResourceKind;
-  /** In the order of the list: those of the machine first, then those that are gone. */
+  /** In the order of the list: those of the machine first, then those that are gone, the longest first. */
   #units: ReadonlyMap<DeviceId, UnitState> = new Map();
+  #gone: ReadonlySet<DeviceId> = new Set();
 
   constructor({ kind, machine, health, withheld, logger }: MachinePoolOptions) {
     this.resource = kind.resource;
@@ -110,10 +111,13 @@ export class MachinePool implements DevicePool {
     const units = new Map<DeviceId, UnitState>();
     for (const unit of kind.units(inventory)) units.set(unit.id, this.#judged(unit));
     const gone = before.filter(({ id }) => !units.has(id));
-    for (const unit of gone.slice(-GONE_LIMIT)) {
+    const since = [...gone.filter(({ id }) => this.#gone.has(id)), ...gone.filter(({ id }) => !this.#gone.has(id))];
+    const remembered = since.slice(-GONE_LIMIT);
+    for (const unit of remembered) {
       const absent: Cause = { code: 'absent', detail: `${unit.device} is not there any more` };
       units.set(unit.id, this.#judged({ ...unit, causes: [kind.missing?.(unit, inventory) ?? absent] }));
     }
+    this.#gone = new Set(remembered.map(({ id }) => id));
     const isChanged = !sameIds(units, this.#units);
     this.#units = units;
     this.#health.update([...units.values()]);
