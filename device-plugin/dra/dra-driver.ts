@@ -26,7 +26,7 @@ export type DraDriverOptions = {
   /** The kubelet's own folder, /var/lib/kubelet: it has to see our sockets at the same paths. */
   readonly kubeletDir: string;
   readonly paths: HostPaths;
-  /** Where the API server is; called once. */
+  /** Where the API server is. Asked when it is first called, and again while that fails. */
   readonly access: () => Promise<KubeAccess>;
   readonly clock: Clock;
   readonly random: Random;
@@ -91,9 +91,9 @@ export class DraDriver {
     return await hasClaims(stateDir);
   }
 
-  /** Throws what `access` throws, and PATH_UNUSABLE or FILE_INVALID where the state cannot be read. */
+  /** Throws PATH_UNUSABLE or FILE_INVALID where the state cannot be read. */
   async start(): Promise<void> {
-    const client = new KubeClient(await this.#options.access());
+    const client = new KubeClient(this.#options.access);
     const preparer = await this.#makePreparer(client);
     await preparer.start();
     const { nodeName, clock, random } = this.#options;

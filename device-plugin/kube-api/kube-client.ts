@@ -1,6 +1,6 @@
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { abortError, type Deadline } from '../../common/concurrency/index.ts';
+import { abortError, type Deadline, raceAbort } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { KubeAccess } from './access.ts';
 import { answerError } from './answer-error.ts';
@@ -32,15 +32,13 @@ const LINE_LIMIT_CHARS = 4 << 20;
  * (the client library's models leave out fields that they do not know).
  */
 export class KubeClient {
-  readonly #access: KubeAccess;
-  readonly #server: URL;
-  readonly #agent: HttpAgent;
+  readonly #access: () => Promise<KubeAccess>;
+  /** Made at the first call that finds who is to ask. */
+  #connection: Connection | undefined;
 
-  constructor(access: KubeAccess) {
+  /** `access`: asked at the first call, and again at the next while it fails; its error is the call's. */
+  constructor(access: () => Promise<KubeAccess>) {
     this.#access = access;
-    this.#server = new URL(access.server);
-    const options = { keepAlive: true, maxSockets: CONNECTIONS };
-    this.#agent = this.#isPlain ? new HttpAgent(options) : new HttpsAgent(options);
   }
 
   /**
@@ -51,7 +49,7 @@ export class KubeClient {
   async call({ method, path, query, body, deadline }: KubeRequest): Promise<unknown> {
     const operation = `${method} ${path}`;
     deadline.throwIfExpired();
-    const answer = await this.#send(method, this.#url(path, query), body, deadline.signal, operation);
+    const answer = await this.#send({ method, path, query, body }, deadline.signal, operation);
     const text = await wholeText(answer, deadline.signal, operation);
     const status = answer.statusCode ?? 0;
     if (status < 200 || status > 299) throw answerError({ operation, status, text });
@@ -64,9 +62,9 @@ export class KubeClient {
    */
   async *watch(path: string, query: KubeQuery, signal: AbortSignal): AsyncGenerator<WatchEvent, void, undefined> {
     const operation = `watch of ${path}`;
-    const url = this.#url(path, { ...query, watch: true, allowWatchBookmarks: true, timeoutSeconds: WATCH_SECONDS });
+    const whole = { ...query, watch: true, allowWatchBookmarks: true, timeoutSeconds: WATCH_SECONDS };
     const limit = AbortSignal.any([signal, AbortSignal.timeout(WATCH_SECONDS * 1000 + WATCH_GRACE_MS)]);
-    const answer = await this.#send('GET', url, undefined, limit, operation);
+    const answer = await this.#send({ method: 'GET', path, query: whole }, limit, operation);
     const status = answer.statusCode ?? 0;
     if (status !== 200) throw answerError({ operation, status, text: await wholeText(answer, limit, operation) });
     try {
@@ -79,43 +77,53 @@ export class KubeClient {
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#connection?.agent.destroy();
+    this.#connection = undefined;
   }
 
-  get #isPlain(): boolean {
-    return this.#server.protocol === 'http:';
-  }
-
-  #url(path: string, query: KubeQuery = {}): URL {
-    const url = new URL(`${this.#access.server}${path}`);
-    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
-    return url;
+  async #connected(): Promise<Connection> {
+    this.#connection ??= connectionTo(await this.#access());
+    return this.#connection;
   }
 
   async #send(
-    method: string,
-    url: URL,
-    body: unknown,
+    { method, path, query = {}, body }: Sent,
     signal: AbortSignal,
     operation: string,
   ): Promise<IncomingMessage> {
+    const { access, agent, isPlain } = await raceAbort(this.#connected(), signal, operation);
+    const url = new URL(`${access.server}${path}`);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
     const text = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
     const headers = {
       accept: 'application/json',
       'user-agent': 'nabustore',
       ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': text.length }),
-      ...(await this.#access.headers()),
+      ...(await raceAbort(access.headers(), signal, operation)),
     };
-    const options = { method, headers, agent: this.#agent, signal };
+    const options = { method, headers, agent, signal };
     return await new Promise((resolve, reject) => {
-      const request: ClientRequest = this.#isPlain
-        ? httpRequest(url, options)
-        : httpsRequest(url, { ...options, ...this.#access.tls });
+      const request = isPlain ? httpRequest(url, options) : httpsRequest(url, { ...options, ...access.tls });
       request.once('response', resolve);
       request.on('error', (err) => reject(failure(err, signal, operation)));
       request.end(text);
     });
   }
+}
+
+type Sent = {
+  readonly method: string;
+  readonly path: string;
+  readonly query?: KubeQuery | undefined;
+  readonly body?: unknown;
+};
+
+type Connection = { readonly access: KubeAccess; readonly agent: HttpAgent; readonly isPlain: boolean };
+
+function connectionTo(access: KubeAccess): Connection {
+  const isPlain = new URL(access.server).protocol === 'http:';
+  const options = { keepAlive: true, maxSockets: CONNECTIONS };
+  return { access, isPlain, agent: isPlain ? new HttpAgent(options) : new HttpsAgent(options) };
 }
 
 function failure(err: unknown, signal: AbortSignal, operation: string): NabuError {

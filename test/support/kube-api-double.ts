@@ -11,6 +11,7 @@ export type KubeObject = {
   [field: string]: unknown;
 };
 
+type Event = { readonly version: number; readonly path: string; readonly object: KubeObject; readonly line: string };
 type Watcher = { readonly path: string; readonly selector: string; readonly response: ServerResponse };
 type Call = { readonly method: string; readonly path: string; readonly query: Readonly<Record<string, string>> };
 /** A status to answer with instead, or never to answer. */
@@ -45,6 +46,7 @@ export class KubeApiDouble implements AsyncDisposable {
   amend: (slice: KubeObject) => void = () => undefined;
   readonly #objects = new Map<string, KubeObject>();
   readonly #watchers = new Set<Watcher>();
+  readonly #events: Event[] = [];
   readonly #server: Server;
   #version = 100;
 
@@ -139,10 +141,13 @@ export class KubeApiDouble implements AsyncDisposable {
   }
 
   #tell(type: string, path: string, object: KubeObject): void {
-    const line = `${JSON.stringify({ type, object })}\n`;
-    for (const watcher of this.#watchers) {
-      if (path.startsWith(`${watcher.path}/`) && this.#matches(object, watcher.selector)) watcher.response.write(line);
-    }
+    const event = { version: this.#version, path, object, line: `${JSON.stringify({ type, object })}\n` };
+    this.#events.push(event);
+    for (const watcher of this.#watchers) this.#send(watcher, event);
+  }
+
+  #send({ path, selector, response }: Watcher, event: Event): void {
+    if (event.path.startsWith(`${path}/`) && this.#matches(event.object, selector)) response.write(event.line);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -171,6 +176,9 @@ export class KubeApiDouble implements AsyncDisposable {
     response.on('close', () => this.#watchers.delete(watcher));
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
+    // What happened since the list that the watch goes on from.
+    const since = Number(query.resourceVersion ?? this.#version);
+    for (const event of this.#events.filter(({ version }) => version > since)) this.#send(watcher, event);
   }
 
   #handle({ method, path, query }: Call, body: unknown): [number, unknown] {

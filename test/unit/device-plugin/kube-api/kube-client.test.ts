@@ -8,15 +8,22 @@ import { join } from 'node:path';
 import { Deadline } from '../../../../common/concurrency/index.ts';
 import { NabuError } from '../../../../common/errors/index.ts';
 import { realClock, SimClock } from '../../../../common/ports/index.ts';
-import { inClusterAccess, KubeClient, kubeconfigAccess } from '../../../../device-plugin/kube-api/index.ts';
+import {
+  inClusterAccess,
+  type KubeAccess,
+  KubeClient,
+  kubeconfigAccess,
+} from '../../../../device-plugin/kube-api/index.ts';
 
 /** A client and a server that answers as the test says. */
 class Served implements AsyncDisposable {
   readonly client: KubeClient;
+  readonly access: KubeAccess;
   readonly #close: () => Promise<void>;
 
-  private constructor(client: KubeClient, close: () => Promise<void>) {
+  private constructor(client: KubeClient, access: KubeAccess, close: () => Promise<void>) {
     this.client = client;
+    this.access = access;
     this.#close = close;
   }
 
@@ -25,8 +32,8 @@ class Served implements AsyncDisposable {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const access = { server: `http://127.0.0.1:${port}${prefix}`, tls: {}, headers: async () => ({ 'x-user': 'me' }) };
-    const client = new KubeClient(access);
-    return new Served(client, async () => {
+    const client = new KubeClient(async () => access);
+    return new Served(client, access, async () => {
       client.close();
       server.close();
       server.closeAllConnections();
@@ -107,11 +114,27 @@ describe('calls of the API server', () => {
 
   it('say that nobody listens, and that the connection was cut', async () => {
     const access = { server: 'http://127.0.0.1:1', tls: {}, headers: async () => ({}) };
-    const nobody = new KubeClient(access);
+    const nobody = new KubeClient(async () => access);
     using deadline = new Deadline({ clock: realClock, operation: 'the call', timeoutMs: 2000 });
     await assert.rejects(nobody.call({ method: 'GET', path: '/x', deadline }), code('UNAVAILABLE'));
     await using cut = await Served.by((request) => request.destroy());
     await assert.rejects(cut.call(), code('UNAVAILABLE'));
+  });
+});
+
+describe('a client of the API server that does not know yet who asks', () => {
+  it('fails with the reason, and works as soon as it is known', async () => {
+    await using served = await Served.by(answering(200, '{"ok":1}'));
+    let isKnown = false;
+    const client = new KubeClient(async () => {
+      if (!isKnown) throw NabuError.of('CONFIG_INVALID', { source: 'kubeconfig', reason: 'none yet' });
+      return served.access;
+    });
+    using deadline = new Deadline({ clock: realClock, operation: 'the call', timeoutMs: 2000 });
+    await assert.rejects(client.call({ method: 'GET', path: '/x', deadline }), code('CONFIG_INVALID'));
+    isKnown = true;
+    assert.deepEqual(await client.call({ method: 'GET', path: '/x', deadline }), { ok: 1 });
+    client.close();
   });
 });
 
