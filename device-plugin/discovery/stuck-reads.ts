@@ -10,7 +10,13 @@ const MAX_STUCK = Math.max(1, (Number(process.env.UV_THREADPOOL_SIZE) || POOL_TH
  */
 export class StuckReads {
   readonly #paths = new Set<string>();
+  readonly #onReturn: () => void;
   #withheld: ReadonlySet<string> = new Set();
+
+  /** `onReturn` hears of each read that has returned after all: what it is about can be asked again. */
+  constructor(onReturn: () => void = () => undefined) {
+    this.#onReturn = onReturn;
+  }
 
   /** Why the path is not to be asked now, or undefined. */
   refusal(path: string, asksDriver: boolean): string | undefined {
@@ -25,6 +31,7 @@ export class StuckReads {
     this.#paths.add(path);
     const forget = (): void => {
       this.#paths.delete(path);
+      this.#onReturn();
     };
     read.then(forget, forget);
   }

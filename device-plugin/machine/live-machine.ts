@@ -29,7 +29,7 @@ export type LiveMachineOptions = {
   readonly pollMs?: number;
   /** How long one look may take before the file counts as hanging, 500 ms when not told. */
   readonly hangMs?: number;
-  /** How often everything is read again though nothing says so, 300 s when not told. */
+  /** How often everything is read again though nothing says so, 300 s when not told; 60 s while part of it cannot be used. */
   readonly discoverEveryMs?: number;
   readonly discovery?: Pick<DiscoveryOptions, 'isCharDevice' | 'files'>;
   readonly openEvents?: (roots: DiscoveryRoots) => Promise<EventSource>;
@@ -53,6 +53,8 @@ export type LiveMachineState = {
 const POLL_MS = 1000;
 const HANG_MS = 500;
 const DISCOVER_EVERY_MS = 300_000;
+/** What could not be used may be usable again, and nothing need tell so. */
+const FAULTY_EVERY_MS = 60_000;
 /** One change comes as many events; they are waited for that long. */
 const SETTLE_MS = 50;
 /** Between two discoveries, as a multiple of what the last one took: events without end take a third of a core at most. */
@@ -74,7 +76,7 @@ export class LiveMachine implements MachineWatch {
   readonly #logger: Logger;
   readonly #wake: WakeUp;
   readonly #stop = new AbortController();
-  readonly #stuck = new StuckReads();
+  readonly #stuck = new StuckReads(() => this.#lookSoon());
   readonly #listeners = new Set<() => void>();
   #inventory: Inventory | undefined;
   #events: KernelEvents | undefined;
@@ -160,6 +162,10 @@ export class LiveMachine implements MachineWatch {
     if (relevant.some(({ kind }) => kind === 'overflow')) logger.warn('events of the kernel were lost');
     else logger.debug('events of the kernel', { events: relevant.slice(0, FINDINGS_LOGGED) });
     if (this.#stale !== 'all') this.#notBeforeMs = Math.max(this.#notBeforeMs, clock.monotonicMs() + SETTLE_MS);
+    this.#lookSoon();
+  }
+
+  #lookSoon(): void {
     this.#stale = 'all';
     this.#wake.call();
   }
@@ -173,7 +179,9 @@ export class LiveMachine implements MachineWatch {
 
   #onNews({ changed, hanging }: PulseNews): void {
     const paths = changed.flatMap((index) => this.#watched[index] ?? []);
-    this.#setHanging(hanging.flatMap((index) => this.#watched[index] ?? []));
+    const hangs = hanging.flatMap((index) => this.#watched[index] ?? []);
+    this.#sayHanging(hangs.map(({ path }) => path));
+    this.#setHanging(hangs);
     if (paths.length === 0) return;
     this.#logger.debug('changed', { paths: paths.slice(0, FINDINGS_LOGGED).map(({ path }) => path) });
     if (paths.some(({ scope }) => scope === 'all')) this.#stale = 'all';
@@ -181,16 +189,18 @@ export class LiveMachine implements MachineWatch {
     this.#wake.call();
   }
 
-  #setHanging(watched: readonly WatchedPath[]): void {
-    const hanging = watched.map(({ path }) => path);
+  #sayHanging(hanging: readonly string[]): void {
     for (const path of hanging) {
       if (!this.#hanging.includes(path)) this.#logger.warn('a file does not answer', { path });
     }
     for (const path of this.#hanging) {
       if (!hanging.includes(path)) this.#logger.info('a file answers again', { path });
     }
-    this.#hanging = hanging;
-    this.#stuck.withhold(watched.flatMap(({ path, alike }) => [path, ...alike]));
+  }
+
+  #setHanging(hanging: readonly WatchedPath[]): void {
+    this.#hanging = hanging.map(({ path }) => path);
+    this.#stuck.withhold(hanging.flatMap(({ path, alike }) => [path, ...alike]));
   }
 
   async #keepLooking(): Promise<void> {
@@ -234,7 +244,9 @@ export class LiveMachine implements MachineWatch {
     if (await this.#watchPaths(watchedPaths(found))) this.#stale = 'all';
     const endMs = clock.monotonicMs();
     this.#notBeforeMs = endMs + Math.min(REST_LIMIT_MS, REST_FACTOR * (endMs - beginMs));
-    this.#dueMs = endMs + (this.#publish(found) ? pollMs : discoverEveryMs);
+    const isOther = this.#publish(found);
+    const againMs = found.findings.length === 0 ? discoverEveryMs : Math.min(discoverEveryMs, FAULTY_EVERY_MS);
+    this.#dueMs = endMs + (isOther ? pollMs : againMs);
   }
 
   async #recount(): Promise<void> {
@@ -265,6 +277,7 @@ export class LiveMachine implements MachineWatch {
   async #watchPaths(paths: readonly WatchedPath[]): Promise<boolean> {
     const before = new Set(this.#watched.map(({ path }) => path));
     this.#watched = paths;
+    this.#setHanging(paths.filter(({ path }) => this.#hanging.includes(path)));
     await this.#look(this.#watched.map(({ kind, path }) => ({ kind, path: this.#here(path) })));
     return this.#watched.some(({ path }) => !before.has(path));
   }

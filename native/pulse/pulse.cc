@@ -225,13 +225,17 @@ int Pulse::fd() const { return state_->fd; }
 std::uint64_t Pulse::watch(const std::vector<Probe>& probes) {
   const std::lock_guard lock(state_->mutex);
   std::map<std::pair<ProbeKind, std::string>, std::shared_ptr<Entry>> known;
-  for (const auto& from : {state_->entries, state_->hanging}) {
-    for (const auto& entry : from) known[{entry->probe.kind, entry->probe.path}] = entry;
+  const auto keyOf = [](const Probe& probe) { return std::pair(probe.kind, probe.path); };
+  for (const auto& entry : state_->entries) known.emplace(keyOf(entry->probe), entry);
+  for (const auto& entry : state_->hanging) {
+    // One that hangs still, and that nobody has watched meanwhile, is told to hang once more.
+    const bool isBack = known.emplace(keyOf(entry->probe), entry).second;
+    if (isBack) entry->isChanged = state_->hasNews = true;
   }
   std::vector<std::shared_ptr<Entry>> entries;
   entries.reserve(probes.size());
   for (const Probe& probe : probes) {
-    auto& entry = known[{probe.kind, probe.path}];
+    auto& entry = known[keyOf(probe)];
     if (!entry) entry = std::make_shared<Entry>(probe);
     entries.push_back(entry);
   }

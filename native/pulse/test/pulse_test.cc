@@ -195,7 +195,8 @@ TEST_CASE("one that hangs, is forgotten and watched again, still has one thread 
   f.pulse->watch({text("stuck")});
   f.changedUntil([](const auto&, const News& news) { return news.hanging.size() == 1; });
   f.settle(f.pulse->watch({text("a")}));
-  f.settle(f.pulse->watch({text("a"), text("stuck")}));
+  f.pulse->watch({text("a"), text("stuck")});
+  f.changedUntil([](const auto&, const News& news) { return news.hanging == Indexes{1}; });
   f.world->awaitLooks("a", f.world->looks("a") + 5);
   CHECK(f.world->looks("stuck") == 1);
   f.world->letGo();

@@ -190,6 +190,29 @@ describe('a machine that is watched', function () {
     assert.deepEqual(machine.state.hanging, []);
   });
 
+  it('reads again what no look had found to hang, as soon as the read returns', async () => {
+    const late = Promise.withResolvers<Buffer>();
+    const files: TreeFiles = {
+      ...nodeFiles,
+      bytes: (path, limit) => (path.endsWith('/mlx5_0/fw_ver') ? late.promise : nodeFiles.bytes(path, limit)),
+    };
+    const { machine } = await start({ discovery: { isCharDevice: isMarker, files } });
+    assert.equal(machine.inventory.hcas[0]?.firmware, null);
+    late.resolve(Buffer.from('28.43.1014\n'));
+    await eventually('it is read', () => machine.inventory.hcas[0]?.firmware === '28.43.1014', BOUND_MS);
+    assert.deepEqual(machine.inventory.findings, []);
+  });
+
+  it('forgets what hangs with the device that it was of', async () => {
+    const { machine, tree, events, pulse } = await start();
+    pulse.hangs(`/${PORT}/state`);
+    await eventually('its state is unknown', () => portState(machine.inventory) === undefined, BOUND_MS);
+    tree.remove('sys/class/infiniband/mlx5_0');
+    events.say(PCI_EVENT);
+    await eventually('it is gone', () => machine.inventory.hcas.length === 5, BOUND_MS);
+    assert.deepEqual(machine.state.hanging, []);
+  });
+
   it('looks at what is new once more after it has begun to watch it', async () => {
     const { machine, tree, pulse, events } = await start();
     const { discoveries } = machine.state;
