@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,7 +13,7 @@ export class HangingFile implements Disposable {
   #isMounted = true;
 
   constructor(path: string) {
-    this.#path = path;
+    this.#path = realpathSync(path); // whatever becomes of the links that lead there
     this.#connection = openSync('/dev/fuse', 'r+');
     try {
       const options = 'fd=3,rootmode=100644,user_id=0,group_id=0';
