@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   'device-plugin': () => import('./commands/device-plugin.ts'),
   nri: () => import('./commands/nri.ts'),
   admission: () => import('./commands/admission.ts'),
+  'scheduler-extender': () => import('./commands/scheduler-extender.ts'),
   'volume-server': () => import('./commands/volume-server.ts'),
   version: () => import('./commands/version.ts'),
 };

@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../../common/ports/index.ts';
 import type { Extender } from '../decide/index.ts';
 import { filterError } from '../wire/index.ts';
 import type { ExtenderMetrics, Verb } from './extender-metrics.ts';
+import { addHealth } from './health-routes.ts';
 import { type BodyLimits, BodyReader, type WholeBody } from './request-body.ts';
 import { readTls, type TlsFiles, tlsStamp } from './tls-files.ts';
 
@@ -17,7 +18,7 @@ export type ServerLimits = BodyLimits & {
 };
 
 export type ExtenderServerOptions = {
-  readonly extender: Extender;
+  readonly extender: Pick<Extender, 'filter' | 'prioritize' | 'preempt' | 'explain'>;
   readonly metrics: ExtenderMetrics;
   /** Why nothing is answered (no leader, or what is known is not complete), or undefined. */
   readonly refuses: () => string | undefined;
@@ -205,19 +206,4 @@ function canRenew(server: unknown): server is { setSecureContext(options: unknow
 function isExplained(request: FastifyRequest): boolean {
   const { query } = request;
   return typeof query === 'object' && query !== null && Object.hasOwn(query, 'explain');
-}
-
-/** Health, readiness and metrics, on whichever server is asked for them. */
-export function addHealth(app: FastifyInstance, unready: () => string | undefined, metrics: ExtenderMetrics): void {
-  app.get('/healthz', (_, reply) => reply.type('text/plain').send('ok\n'));
-  app.get('/readyz', (_, reply) => {
-    const reason = unready();
-    return reply
-      .code(reason === undefined ? 200 : 503)
-      .type('text/plain')
-      .send(`${reason ?? 'ok'}\n`);
-  });
-  app.get('/metrics', async (_, reply) => {
-    return await reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
-  });
 }

@@ -15,19 +15,28 @@ export type ClusterWatchesOptions = {
   readonly sink: ClusterSink;
   /** After so long without a word from the API server what is known counts as old. */
   readonly staleMs: number;
+  /** Others that tell the index something, and whose word is waited for as that of the API server is. */
+  readonly further: readonly Source[];
   readonly clock: Clock;
   readonly logger: Logger;
 };
 
-type Watching = { readonly state: WatchState; start(): void; stop(): Promise<void> };
+/** Somebody who tells the index things. */
+export type Source = {
+  readonly state: WatchState;
+  start(): void;
+  stop(): Promise<void>;
+  /** Tells what is there now. */
+  catchUp(): Promise<void>;
+};
 
 /** All that the API server tells the index, and how far that is to be believed. */
 export class ClusterWatches {
-  readonly #watches: readonly Watching[];
+  readonly #watches: readonly Source[];
   readonly #get: KubeGet;
   readonly #options: Pick<ClusterWatchesOptions, 'staleMs' | 'clock'>;
 
-  private constructor(watches: readonly Watching[], get: KubeGet, options: ClusterWatchesOptions) {
+  private constructor(watches: readonly Source[], get: KubeGet, options: ClusterWatchesOptions) {
     this.#watches = watches;
     this.#get = get;
     this.#options = options;
@@ -42,8 +51,9 @@ export class ClusterWatches {
     const { sink, clock, logger } = options;
     const parts = { library, config, get, sink, clock, logger };
     const watches = WATCHED.map((kind) => new KindWatch(sources[kind], parts));
-    for (const watch of watches) watch.start();
-    return new ClusterWatches(watches, get, options);
+    const all = [...watches, ...options.further];
+    for (const watch of all) watch.start();
+    return new ClusterWatches(all, get, options);
   }
 
   /** Why what is known is no ground to answer on, or undefined. */
@@ -63,6 +73,11 @@ export class ClusterWatches {
   staleness(): string {
     const stale = this.#stale();
     return stale.length === 0 ? '' : ` (nothing was heard of ${stale.join(', ')})`;
+  }
+
+  /** Resolves when everything that is there now has been told. */
+  async catchUp(): Promise<void> {
+    await Promise.all(this.#watches.map((watch) => watch.catchUp()));
   }
 
   async stop(): Promise<void> {

@@ -1,1 +1,2 @@
 export { ClusterWatches, type ClusterWatchesOptions } from './cluster-watches.ts';
+export { ControlSource, type ControlSourceOptions } from './control-source.ts';

@@ -58,6 +58,12 @@ function metadataOf(object: unknown): Kept<never>['metadata'] {
   };
 }
 
+/** Versions are numbers that grow (Kubernetes API concepts, "Resource versions"); what is none is taken for older. */
+function isOlder(before: string, after: string): boolean {
+  const isNumber = /^\d{1,30}$/;
+  return !isNumber.test(before) || !isNumber.test(after) || BigInt(before) < BigInt(after);
+}
+
 /** One kind of object from the API server into the index: listed in pages, then watched; after an error again, ever more slowly. */
 export class KindWatch<K extends WatchedKind> {
   readonly #source: KindSource<K>;
@@ -88,6 +94,20 @@ export class KindWatch<K extends WatchedKind> {
 
   start(): void {
     this.#informer.start().catch((error) => this.#failed(error));
+  }
+
+  /**
+   * What is there now, however far behind the watch is: what it has not brought yet is told already. Rejects where the API server
+   * cannot be asked.
+   */
+  async catchUp(): Promise<void> {
+    await this.#eachListed((object) => {
+      const { name, namespace, resourceVersion } = metadataOf(object);
+      const before = this.#informer.get(name, namespace);
+      if (before === undefined || isOlder(before.metadata.resourceVersion, resourceVersion)) {
+        this.#tell(this.#entered(object));
+      }
+    });
   }
 
   async stop(): Promise<void> {
@@ -141,20 +161,23 @@ export class KindWatch<K extends WatchedKind> {
     return entry;
   }
 
-  async #list(): Promise<KubernetesListObject<Kept<FactsOf[K]>>> {
-    const items: Kept<FactsOf[K]>[] = [];
-    let next = '';
-    let resourceVersion = '';
-    do {
+  /** Page by page; returns the version of the whole. */
+  async #eachListed(visit: (object: unknown) => void): Promise<string> {
+    for (let next = ''; ; ) {
       const query = { limit: String(PAGE_ITEMS), ...(next === '' ? {} : { continue: next }) };
       const page = await this.#options.get.get(this.#source.path, query, this.#stopping.signal);
       const meta: unknown = Reflect.get(Object(page), 'metadata');
       const listed: unknown = Reflect.get(Object(page), 'items');
-      for (const object of Array.isArray(listed) ? listed : []) items.push(this.#entered(object));
+      for (const object of Array.isArray(listed) ? listed : []) visit(object);
       this.#heard();
       next = textOf(meta, 'continue');
-      resourceVersion = textOf(meta, 'resourceVersion');
-    } while (next !== '');
+      if (next === '') return textOf(meta, 'resourceVersion');
+    }
+  }
+
+  async #list(): Promise<KubernetesListObject<Kept<FactsOf[K]>>> {
+    const items: Kept<FactsOf[K]>[] = [];
+    const resourceVersion = await this.#eachListed((object) => items.push(this.#entered(object)));
     // The informer tells all of them as soon as it has them, before anything else runs.
     this.#options.clock.setTimer(() => this.#listed(), 0);
     return { metadata: { resourceVersion }, items };

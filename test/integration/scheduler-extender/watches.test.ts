@@ -32,6 +32,7 @@ describe('what the API server tells', () => {
       labels: DEFAULT_PLACE_LABELS,
       sink: index,
       staleMs,
+      further: [],
       clock: realClock,
       logger: silentLogger,
     });
@@ -139,7 +140,14 @@ describe('what the API server tells', () => {
   });
 
   it('is not asked for without a usable kubeconfig', async () => {
-    const options = { labels: DEFAULT_PLACE_LABELS, sink: index, staleMs, clock: realClock, logger: silentLogger };
+    const options = {
+      labels: DEFAULT_PLACE_LABELS,
+      sink: index,
+      staleMs,
+      further: [],
+      clock: realClock,
+      logger: silentLogger,
+    };
     await assert.rejects(ClusterWatches.start({ ...options, kubeconfig: join(folder, 'none') }), {
       code: 'CONFIG_INVALID',
     });

@@ -1,0 +1,110 @@
+import { hostname } from 'node:os';
+import { createLogger, type Logger } from '../common/logging/index.ts';
+import { realClock } from '../common/ports/index.ts';
+import { ClusterIndex } from './cluster/index.ts';
+import { type ExtenderConfig, hostPort, labelsOf, listOf, rulesOf, tlsOf } from './config/index.ts';
+import { Extender } from './decide/index.ts';
+import { KubeLeaseStore, LeaderLease, Leadership } from './leader/index.ts';
+import { ReservationKeeper, Reservations } from './reservations/index.ts';
+import { ExtenderMetrics, ExtenderServer, HealthServer } from './server/index.ts';
+import { ClusterWatches, ControlSource } from './watch/index.ts';
+
+/** Longer than a scheduler needs from our answer to what the API shows of it. */
+const GRACE_MS = 2000;
+
+type Closing = { close(): void };
+
+/** Loaded only where control is read: gRPC takes its memory. */
+async function controlSource(
+  config: ExtenderConfig,
+  sink: ClusterIndex,
+  logger: Logger,
+): Promise<{ source: ControlSource; client: Closing }> {
+  const [{ ControlClient }, { parseAddress }] = await Promise.all([
+    import('../engine/control/index.ts'),
+    import('../common/grpc/index.ts'),
+  ]);
+  const client = new ControlClient(parseAddress(config.control));
+  const options = { control: client, sink, pollMs: config.controlPollMs, clock: realClock, logger };
+  return { source: new ControlSource(options), client };
+}
+
+/** Runs an extender until SIGTERM or SIGINT. */
+export async function runExtender(config: ExtenderConfig): Promise<void> {
+  const identity = config.identity === '' ? `${hostname()}-${process.pid}` : config.identity;
+  const logger = createLogger({ level: config.logLevel, fields: { binary: 'scheduler-extender', identity } });
+  const rules = rulesOf(config);
+  const tls = tlsOf(config);
+  const [listen, health] = [
+    hostPort('listen', config.listen),
+    config.health === '' ? undefined : hostPort('health', config.health),
+  ];
+  const ended = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
+  });
+
+  const index = new ClusterIndex();
+  const { promisedMs, provisioningMs, settlingMs } = config;
+  const reservations = new Reservations(realClock, { promisedMs, provisioningMs, settlingMs });
+  const keeper = new ReservationKeeper(index, reservations, rules.need);
+  const control = config.control === '' ? undefined : await controlSource(config, index, logger);
+  const watches = await ClusterWatches.start({
+    kubeconfig: config.kubeconfig,
+    labels: labelsOf(config),
+    sink: index,
+    staleMs: config.staleMs,
+    further: control === undefined ? [] : [control.source],
+    clock: realClock,
+    logger,
+  });
+  const leadership = new Leadership({
+    catchUp: () => watches.catchUp(),
+    graceMs: GRACE_MS,
+    clock: realClock,
+    logger,
+  });
+  leadership.lead(await leaseOf(config, identity, logger, () => leadership.elected()));
+  const refuses = (): string | undefined => leadership.refuses() ?? watches.incomplete();
+  const unready = (): string | undefined => refuses() ?? watches.unready();
+  const metrics = new ExtenderMetrics({ index, reservations, unready });
+  const server = new ExtenderServer({
+    extender: new Extender({ index, reservations, rules, staleness: () => watches.staleness() }),
+    metrics,
+    refuses,
+    unready,
+    limits: {
+      bodyBytes: config.maxBodyBytes,
+      totalBytes: config.maxTotalBytes,
+      timeoutMs: config.requestTimeoutMs,
+      answerWithinMs: config.answerWithinMs,
+      connections: config.maxConnections,
+    },
+    tls,
+    clientNames: listOf(config.clientNames),
+    clock: realClock,
+    logger,
+  });
+  const healthServer = new HealthServer(unready, metrics);
+  const bound = await server.start(listen);
+  const boundHealth = health === undefined ? undefined : await healthServer.start(health);
+  logger.info('listening', { ...bound, tls: tls !== undefined, healthPort: boundHealth?.port });
+
+  logger.info('stopping', { signal: await ended });
+  await leadership.stop();
+  await server.close();
+  await healthServer.close();
+  keeper.close();
+  await watches.stop();
+  control?.client.close();
+}
+
+async function leaseOf(
+  config: ExtenderConfig,
+  identity: string,
+  logger: Logger,
+  onElected: () => void,
+): Promise<LeaderLease | undefined> {
+  if (config.lease === '') return undefined;
+  const store = await KubeLeaseStore.open(config.kubeconfig, config.lease);
+  return new LeaderLease({ store, identity, clock: realClock, logger, onElected });
+}
