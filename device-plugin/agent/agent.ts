@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random } from '../../common/ports/index.ts';
-import { ConfigFile, type ResourceConfig } from '../config/index.ts';
+import { ConfigFile, type ResourceConfig, resourceNameOf } from '../config/index.ts';
 import { type KubeletObserver, KubeletPlugin, type ResourceName } from '../kubelet/index.ts';
 import type { MachineWatch } from '../machine/index.ts';
 import { DeviceModes } from '../mode/index.ts';
 import { PodResources } from '../pod-resources/index.ts';
-import type { CauseCode, HostPaths } from '../resources/index.ts';
+import type { Cause, CauseCode, HostPaths } from '../resources/index.ts';
 import { Claims, isClaimable } from './claims.ts';
+import { DeviceOwners } from './device-owners.ts';
 import { type Figures, NO_FIGURES, serveFigures } from './figures.ts';
 import { SharedParts } from './kind-parts.ts';
 import { type ConfiguredKind, kindsOf } from './kinds.ts';
@@ -44,6 +45,7 @@ export class DevicePluginAgent {
   readonly #podResources: PodResources;
   readonly #parts: SharedParts;
   readonly #modes: DeviceModes;
+  readonly #owners: DeviceOwners;
   readonly #claims: Claims;
   /** As extended resources, and for claims. */
   readonly #resources: ServedResources;
@@ -87,12 +89,12 @@ export class DevicePluginAgent {
       clock,
       logger,
     });
+    this.#owners = new DeviceOwners({ podResources, clock, logger });
     const common = {
       machine,
       clock,
       logger,
-      withheld: (device: string, config: ResourceConfig) =>
-        isClaimable(config) ? this.#modes.withheld(device, config.mode) : undefined,
+      withheld: (device: string, config: ResourceConfig) => this.#withheld(device, config),
       onHealthChange: (resource: ResourceName, cause: CauseCode | undefined) =>
         this.#figures.healthChanged(resource, cause),
     };
@@ -113,6 +115,8 @@ export class DevicePluginAgent {
     await this.#kubelet.start();
     await this.#apply();
     this.#modes.watch(() => this.#refresh());
+    this.#owners.watch(() => this.#refresh());
+    this.#owners.start();
     this.#file.watch(() => this.#onChange());
   }
 
@@ -122,7 +126,7 @@ export class DevicePluginAgent {
     await this.#applying;
     await Promise.all([this.#kubelet.close(), this.#claims.close()]);
     await Promise.all([this.#resources.close(), this.#claimable.close()]);
-    await this.#modes.close();
+    await Promise.all([this.#modes.close(), this.#owners.close()]);
     await this.#parts.close();
     await this.#labels?.close();
     await this.#options.machine.close();
@@ -154,6 +158,13 @@ export class DevicePluginAgent {
       if (state?.isRegistered !== true) return `${resource} is not registered: ${state?.cause ?? 'not yet'}`;
     }
     return this.#claims.problem;
+  }
+
+  #withheld(device: string, config: ResourceConfig): Cause | undefined {
+    if (!isClaimable(config)) return undefined;
+    const cause = this.#modes.withheld(device, config.mode);
+    if (cause !== undefined || config.mode === 'dra') return cause;
+    return this.#owners.withheld(device, resourceNameOf(config));
   }
 
   #refresh(): void {

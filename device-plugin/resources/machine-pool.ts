@@ -115,7 +115,8 @@ export class MachinePool implements DevicePool {
     const remembered = since.slice(-GONE_LIMIT);
     for (const unit of remembered) {
       const absent: Cause = { code: 'absent', detail: `${unit.device} is not there any more` };
-      units.set(unit.id, this.#judged({ ...unit, causes: [kind.missing?.(unit, inventory) ?? absent] }));
+      // Not asked whether it is withheld: another resource may have the device by now.
+      units.set(unit.id, { ...unit, causes: [kind.missing?.(unit, inventory) ?? absent] });
     }
     this.#gone = new Set(remembered.map(({ id }) => id));
     const isChanged = !sameIds(units, this.#units);

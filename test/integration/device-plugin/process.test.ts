@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { MACHINES } from '../../fixtures/machines/index.ts';
 import { eventually } from '../../support/kubelet-double.ts';
 import { canMakeDevices, PluginNode } from '../../support/plugin-node.ts';
+import { PodResourcesDouble } from '../../support/pod-resources-double.ts';
 import { skip } from '../../support/skip.ts';
 
 const START_MS = 20_000;
 const BOUND_MS = 5000;
 /** What is not told by an event is looked at once a second. */
 const POLL_MS = 2000;
+/** Nobody may have been seen with a device for 5 s until another resource gives it out. */
+const MOVE_MS = 15_000;
 const RDMA = 'nabustore.io/rdma';
 const INFINIBAND = { kind: 'rdma', slots: 2, select: { linkLayers: ['InfiniBand'] } };
 const FOUR = ['0000:1a:00.0', '0000:3c:00.0', '0000:9c:00.0', '0000:bc:00.0'];
@@ -22,6 +25,7 @@ const PORT = 'sys/class/infiniband/mlx5_0/ports/1';
 describe('nabu device-plugin on a recorded H200 node', function () {
   this.timeout(120_000);
   let node: PluginNode;
+  let pods: PodResourcesDouble;
 
   before(function () {
     if (!canMakeDevices()) skip(this, 'right to make device files (CAP_MKNOD)');
@@ -30,9 +34,12 @@ describe('nabu device-plugin on a recorded H200 node', function () {
   beforeEach(async () => {
     node = new PluginNode(MACHINES['h200-8gpu']);
     await node.kubelet.start();
+    pods = new PodResourcesDouble(join(node.kubeletDir, 'pod-resources', 'kubelet.sock'));
+    await pods.start();
   });
 
   afterEach(async () => {
+    await pods.stop();
     await node.close();
   });
 
@@ -81,8 +88,9 @@ describe('nabu device-plugin on a recorded H200 node', function () {
     await advertised('nabustore.io/gds', ['0000:1a:00.0-0', '0000:3c:00.0-0']);
     await advertised(RDMA, slots('0000:9c:00.0', '0000:bc:00.0'));
     await advertised('nabustore.io/cufile', ['numa0-0', 'numa1-0']);
-    await advertised('nabustore.io/hugetlbfs-2Mi', ['2Mi-numa0-0', '2Mi-numa0-1', '2Mi-numa1-0', '2Mi-numa1-1']);
-    await advertised('nabustore.io/hugetlbfs-1Gi', ['1Gi-numa0-0', '1Gi-numa1-0']);
+    // 284 pages of one node and two of the other are in other hands.
+    await advertised('nabustore.io/hugetlbfs-2Mi', ['!2Mi-numa0-1', '2Mi-numa0-0', '2Mi-numa1-0', '2Mi-numa1-1']);
+    await advertised('nabustore.io/hugetlbfs-1Gi', ['!1Gi-numa1-0', '1Gi-numa0-0']);
     await advertised('nabustore.io/nvme-vfio', []);
     assert.deepEqual(
       node.log.filter(({ level }) => level === 'error'),
@@ -90,23 +98,20 @@ describe('nabu device-plugin on a recorded H200 node', function () {
     );
   });
 
-  it('takes a new file into force without a new registration of what stays', async () => {
+  it('takes a new file into force without a new registration of what stays, and no HCA from a pod that has it', async () => {
     const other = { kind: 'cufile', version: '1.17', slots: 1 };
     await offer([INFINIBAND, other]);
     await advertised(RDMA, ALL);
     await advertised('nabustore.io/cufile', ['numa0-0', 'numa1-0']);
-    configure({ ...INFINIBAND, slots: 1, select: { ...INFINIBAND.select, numaNodes: [0] } }, other, {
-      kind: 'rdma',
-      name: 'rest',
-    });
+    pods.containers = [{ pod: 'trainer', devices: { [RDMA]: ['0000:9c:00.0-1'] } }];
+    const rest = { kind: 'rdma', name: 'rest' };
+    configure({ ...INFINIBAND, slots: 1, select: { ...INFINIBAND.select, numaNodes: [0] } }, other, rest);
     await advertised(RDMA, ['0000:1a:00.0-0', '0000:3c:00.0-0']);
-    await advertised('nabustore.io/rdma-rest', [
-      '!0000:ca:00.1-0',
-      '0000:9c:00.0-0',
-      '0000:bc:00.0-0',
-      '0000:ca:00.0-0',
-    ]);
-    configure({ kind: 'rdma', name: 'rest' }, other);
+    const moved = ['0000:bc:00.0-0', '0000:ca:00.0-0'];
+    await advertised('nabustore.io/rdma-rest', ['!0000:9c:00.0-0', '!0000:ca:00.1-0', ...moved], MOVE_MS);
+    pods.containers = [];
+    await advertised('nabustore.io/rdma-rest', ['!0000:ca:00.1-0', '0000:9c:00.0-0', ...moved], MOVE_MS);
+    configure(rest, other);
     await advertised(RDMA, ['!0000:1a:00.0-0', '!0000:3c:00.0-0']);
     await eventually('6 HCAs', () => node.kubelet.advertised('nabustore.io/rdma-rest')?.length === 6, BOUND_MS);
     assert.deepEqual([registrations(RDMA), registrations('nabustore.io/cufile')], [1, 1]);
