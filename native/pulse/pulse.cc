@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
 #include <map>
@@ -185,8 +186,12 @@ void Pulse::State::attend(const std::shared_ptr<State>& state, std::unique_lock<
       --state->workers;
       at = state->looks.erase(at);
     }
-    const bool isStalled = state->looks.size() == state->workers;
-    if (isStalled && state->next < state->entries.size()) addWorker(state);
+    // All take long: twice as many go on with the rest.
+    if (state->looks.size() < state->workers) continue;
+    const std::size_t left = state->entries.size() - state->next;
+    for (std::size_t more = std::min(std::max<std::size_t>(1, state->workers), left); more > 0;) {
+      more = addWorker(state) ? more - 1 : 0;
+    }
   }
 }
 
