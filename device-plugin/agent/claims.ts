@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../../common/logging/index.ts';
-import type { Clock, Random } from '../../common/ports/index.ts';
+import type { Clock, Random, Timer } from '../../common/ports/index.ts';
 import type { ResourceConfig } from '../config/index.ts';
 import type { ClaimableConfig, ClaimablePool, ClaimHolders, DraDriver } from '../dra/index.ts';
 import type { KubeAccess } from '../kube-api/index.ts';
@@ -34,6 +34,9 @@ export function isClaimable(config: ResourceConfig): config is ClaimableConfig {
 const NOBODY: ClaimHolders = { devices: new Set(), isComplete: true };
 const UNKNOWN: ClaimHolders = { devices: new Set(), isComplete: false };
 
+/** What keeps claims from being served may pass: a full disk, another process of this node that is about to end. */
+const RETRY_MS = 2000;
+
 /**
  * Claims (DRA) on this node. Their driver is begun, and its code loaded, when a configuration first asks for it or when
  * claims of an earlier process are still to be ended; then it stays.
@@ -45,6 +48,11 @@ export class Claims implements Front {
   #problem: string | undefined;
   /** Before `ready` it is not known whether there are claims from before. */
   #isKnown = false;
+  /** By the newest configuration. */
+  #isAsked = false;
+  #readying: Promise<void> = Promise.resolve();
+  #retry: Timer | undefined;
+  #isClosed = false;
 
   constructor(options: ClaimsOptions) {
     this.#options = options;
@@ -52,7 +60,8 @@ export class Claims implements Front {
 
   /** Why claims cannot be served though they should be; undefined when they are, or are not asked for. */
   get problem(): string | undefined {
-    return this.#problem;
+    const cause = this.#driver?.state.cause;
+    return this.#problem ?? (cause === undefined ? undefined : `devices are not published for claims: ${cause}`);
   }
 
   /** Whether the kubelet sends claims here. */
@@ -70,26 +79,45 @@ export class Claims implements Front {
     return this.#driver?.mappedNames ?? new Map();
   }
 
-  /** Resolves when the driver runs, if this configuration or a claim of before needs it. A failure is logged and kept. */
-  async ready(resources: readonly ResourceConfig[]): Promise<void> {
-    if (this.#driver !== undefined) return;
-    const isAsked = resources.some((config) => isClaimable(config) && config.mode === 'dra');
+  /**
+   * Resolves when the driver runs, if this configuration or a claim of before needs it. A failure is logged and kept, and it
+   * is tried again for as long as it is needed.
+   */
+  ready(resources: readonly ResourceConfig[]): Promise<void> {
+    this.#isAsked = resources.some((config) => isClaimable(config) && config.mode === 'dra');
+    return this.#begin();
+  }
+
+  #begin(): Promise<void> {
+    this.#readying = this.#readying.then(() => this.#tryToBegin());
+    return this.#readying;
+  }
+
+  async #tryToBegin(): Promise<void> {
+    this.#retry?.cancel();
+    if (this.#driver !== undefined || this.#isClosed) return;
     try {
       const isNeeded = await this.#hasClaims();
       this.#isKnown = !isNeeded;
-      if (!isAsked && !isNeeded) return;
-      const { DraDriver } = await import('../dra/index.ts');
-      const driver = new DraDriver({ ...this.#options, access: () => this.#access() });
-      await driver.start();
-      driver.watchHolders(this.#options.onHolders);
-      driver.watchMappedNames(this.#options.onMappedNames);
-      this.#driver = driver;
+      if (isNeeded || this.#isAsked) await this.#start();
+      if (this.#problem !== undefined) this.#options.onHolders();
       this.#problem = undefined;
-      for (const claimable of this.#offered.values()) driver.serve(claimable);
     } catch (err) {
-      this.#problem = `claims cannot be served: ${err instanceof Error ? err.message : String(err)}`;
-      this.#options.logger.error('claims cannot be served', { error: err });
+      const problem = `claims cannot be served: ${err instanceof Error ? err.message : String(err)}`;
+      if (problem !== this.#problem) this.#options.logger.error('claims cannot be served', { error: err });
+      this.#problem = problem;
+      this.#retry = this.#options.clock.setTimer(() => this.#begin(), RETRY_MS, { background: true });
     }
+  }
+
+  async #start(): Promise<void> {
+    const { DraDriver } = await import('../dra/index.ts');
+    const driver = new DraDriver({ ...this.#options, access: () => this.#access() });
+    await driver.start();
+    driver.watchHolders(this.#options.onHolders);
+    driver.watchMappedNames(this.#options.onMappedNames);
+    this.#driver = driver;
+    for (const claimable of this.#offered.values()) driver.serve(claimable);
   }
 
   offer(pool: MachinePool, { config, kind }: ConfiguredKind): void {
@@ -105,6 +133,9 @@ export class Claims implements Front {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#readying;
+    this.#retry?.cancel();
     await this.#driver?.close();
   }
 
