@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CoreV1Api } from '@kubernetes/client-node';
 import { Chart, type Rendered } from './chart.ts';
 import type { KubeCluster } from './cluster/index.ts';
@@ -13,6 +13,8 @@ import { sharedCluster } from './shared.ts';
 
 const MOUNT = 'nabustore.io/hugetlbfs-2Mi';
 const UNIT_BYTES = 16 << 20;
+/** Less than containers have anyway: a runtime without CAP_SYS_RESOURCE may set it too. */
+const MEMLOCK = String(4 << 20);
 const READY_MS = 120_000;
 const PREPARE_MS = 10 * 60_000;
 
@@ -46,6 +48,7 @@ describe('what the chart makes, on a real node', function () {
         metricsPort: plugin,
         config,
       },
+      nri: { enabled: true, socketDir: dirname(cluster.nriSocket), memlock: MEMLOCK },
       admission: { replicas: 1, metricsPort: admission },
       policies: { enabled: false },
     };
@@ -75,20 +78,24 @@ describe('what the chart makes, on a real node', function () {
     return name;
   }
 
-  it('is a device plugin without any capability whose huge pages a pod gets', async () => {
-    const name = await ready('device-plugin');
-    const status = await namespace.exec(name, 'cat', '/proc/1/status');
-    assert.match(status, /^CapEff:\s+0+$/m);
-    assert.match(status, /^NoNewPrivs:\s+1$/m);
+  it('is a device plugin and an NRI plugin without any capability, by which a pod gets huge pages and a limit', async () => {
+    for (const component of ['device-plugin', 'nri']) {
+      const name = await ready(component);
+      const status = await namespace.exec(name, 'cat', '/proc/1/status');
+      assert.match(status, /^CapEff:\s+0+$/m);
+      assert.match(status, /^NoNewPrivs:\s+1$/m);
+    }
     const core = await cluster.api(CoreV1Api);
     await until(`${MOUNT} on the node`, READY_MS, async () => {
       const { status: node } = await core.readNode({ name: cluster.node });
       return Number(node?.allocatable?.[MOUNT] ?? 0) > 0 ? true : undefined;
     });
-    const limits = { cpu: '100m', memory: '64Mi', [MOUNT]: '1', 'hugepages-2Mi': '16Mi' };
-    await namespace.create(pod('train', { resources: { limits }, securityContext: { privileged: false } }));
+    const asked = { cpu: '100m', memory: '64Mi', [MOUNT]: '1', 'hugepages-2Mi': '16Mi' };
+    await namespace.create(pod('train', { resources: { limits: asked }, securityContext: { privileged: false } }));
     await namespace.untilReady('train');
     assert.match(await namespace.exec('train', '/bin/guest', 'map', '/dev/hugepages-2Mi/x', String(UNIT_BYTES)), /^ok/);
+    const limits = await namespace.exec('train', 'cat', '/proc/1/limits');
+    assert.match(limits, new RegExp(`^Max locked memory\\s+${MEMLOCK}\\s+${MEMLOCK}\\s`, 'm'));
   });
 
   it('is an admission server that is nobody and ready', async () => {
