@@ -62,7 +62,7 @@ export class AdmissionProcess {
     const { certificate, key } =
       identity ?? (await this.authority.issue({ commonName: 'admission', addresses: ['127.0.0.1'] }));
     const tls = join(this.folder, 'tls');
-    const version = await mkdtemp(join(tls, '..'));
+    const version = await mkdtemp(join(tls, '..version-'));
     await writeFile(join(version, 'tls.crt'), certificate);
     await writeFile(join(version, 'tls.key'), key);
     const before = await readlink(join(tls, '..data')).catch(() => undefined);
