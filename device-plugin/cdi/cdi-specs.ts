@@ -2,7 +2,7 @@ import { mkdir, readdir, unlink } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { KeyedMutex } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
-import { atomicWriteFile, readJsonFile, syncFolder } from '../../common/fs/index.ts';
+import { atomicWriteFile, readJsonFile, syncFolder, systemCode, usingPath } from '../../common/fs/index.ts';
 import { type CdiKind, cdiName, isSpecName, type SpecName } from './name.ts';
 import { type CdiContent, type CdiSpec, cdiSpec, cdiSpecSchema } from './spec.ts';
 
@@ -118,7 +118,7 @@ export class CdiSpecs {
 
   async #files(ending: string): Promise<readonly string[]> {
     const all = await readdir(this.folder).catch((err: unknown) => {
-      if (codeOf(err) === 'ENOENT') return [];
+      if (systemCode(err) === 'ENOENT') return [];
       throw err;
     });
     return all.filter((file) => file.startsWith(this.#prefix) && file.endsWith(ending));
@@ -128,20 +128,9 @@ export class CdiSpecs {
     return file.slice(this.#prefix.length, -ENDING.length);
   }
 
-  async #usable<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (err) {
-      const code = codeOf(err);
-      if (NabuError.is(err) || code === undefined) throw err;
-      throw NabuError.of('PATH_UNUSABLE', { path: this.folder, reason: code }, { cause: err });
-    }
+  #usable<T>(work: () => Promise<T>): Promise<T> {
+    return usingPath(this.folder, work);
   }
-}
-
-function codeOf(err: unknown): string | undefined {
-  const code: unknown = Reflect.get(Object(err), 'code');
-  return typeof code === 'string' ? code : undefined;
 }
 
 async function remove(path: string): Promise<boolean> {
@@ -149,7 +138,7 @@ async function remove(path: string): Promise<boolean> {
     await unlink(path);
     return true;
   } catch (err) {
-    if (codeOf(err) === 'ENOENT') return false;
+    if (systemCode(err) === 'ENOENT') return false;
     throw err;
   }
 }

@@ -1,6 +1,6 @@
 import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { atomicWriteFile } from '../../common/fs/index.ts';
+import { atomicWriteFile, usingPath } from '../../common/fs/index.ts';
 import { type CdiContent, CdiSpecs, cdiKind, editsOf, type SpecName, specName } from '../cdi/index.ts';
 import type { HostPaths } from '../resources/index.ts';
 import type { ClaimRecord } from './claim-record.ts';
@@ -49,14 +49,10 @@ export class ClaimFiles {
     await this.#specs.keepOnly([...uids].map(specName));
   }
 
-  /** Makes all that is not there as the record says. The spec comes last: by then what it mounts is there. */
+  /** Makes all that is not there as the record says. The spec comes last: by then what it mounts is there. Throws PATH_UNUSABLE. */
   async make(record: ClaimRecord): Promise<void> {
     const { uid } = record.claim;
-    if (Object.keys(record.files).length > 0) {
-      await mkdir(this.#folder(uid), { recursive: true });
-      await chmod(this.#folder(uid), FOLDER_MODE); // whatever the umask
-    }
-    for (const [name, text] of Object.entries(record.files)) await this.#put(join(this.#folder(uid), name), text);
+    if (Object.keys(record.files).length > 0) await usingPath(this.#folder(uid), () => this.#fill(record));
     if (record.grants.length > 0 && !(await this.#isWritten(record))) {
       await this.#specs.write(specName(uid), contentOf(record));
     }
@@ -67,6 +63,12 @@ export class ClaimFiles {
     const name: SpecName = specName(checkedUid(uid));
     await this.#specs.remove(name);
     await rm(this.#folder(uid), { recursive: true, force: true });
+  }
+
+  async #fill({ claim: { uid }, files }: ClaimRecord): Promise<void> {
+    await mkdir(this.#folder(uid), { recursive: true });
+    await chmod(this.#folder(uid), FOLDER_MODE); // whatever the umask
+    for (const [name, text] of Object.entries(files)) await this.#put(join(this.#folder(uid), name), text);
   }
 
   #folder(uid: string): string {

@@ -2,7 +2,7 @@ import type { Dirent } from 'node:fs';
 import { chmod, mkdir, opendir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KeyedMutex } from '../../common/concurrency/index.ts';
-import { atomicWriteFile } from '../../common/fs/index.ts';
+import { atomicWriteFile, usingPath } from '../../common/fs/index.ts';
 import type { CufileMode } from '../cufile/index.ts';
 import type { DeviceId } from '../kubelet/index.ts';
 import { CUFILE_MODES } from './cufile-mode.ts';
@@ -46,10 +46,13 @@ export class CufileFolders {
     return join(this.#inHost, id);
   }
 
-  /** The folder is there, and it is written down in which mode its container gets its device files. */
+  /**
+   * The folder is there, and it is written down in which mode its container gets its device files. Throws PATH_UNUSABLE, as
+   * `write` does.
+   */
   async grant(id: DeviceId, mode: CufileMode): Promise<void> {
     if (this.#granted.get(id) === mode) return;
-    await this.#locks.run(id, async () => {
+    await this.#change(id, async () => {
       await this.#make(id);
       await writeFile(this.#modePath(id), mode);
     });
@@ -66,7 +69,7 @@ export class CufileFolders {
 
   /** Both files, each in one step, cufile.json last. What is there already is left as it is. */
   async write(id: DeviceId, cufile: string, notes: string): Promise<void> {
-    await this.#locks.run(id, async () => {
+    await this.#change(id, async () => {
       await this.#make(id);
       await this.#removeStrangers(id);
       await this.#put(id, NOTES_NAME, notes);
@@ -90,6 +93,10 @@ export class CufileFolders {
       removed.push(entry.name);
     }
     return removed;
+  }
+
+  #change(id: DeviceId, work: () => Promise<void>): Promise<void> {
+    return this.#locks.run(id, () => usingPath(join(this.#here, id), work));
   }
 
   async #isOld(entry: Dirent, nowMs: number): Promise<boolean> {
