@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Deadline, KeyedMutex } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
+import { systemCode, usingPath } from '../../common/fs/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { HostPaths } from '../resources/index.ts';
 import { type AllocatedClaim, allocatedClaim, type ClaimId, claimName } from './allocated-claim.ts';
@@ -39,9 +40,13 @@ export type ClaimPreparerOptions = {
   readonly onChange?: () => void;
 };
 
-/** Whether some claim is written down as holding something. */
+/** Whether some claim is written down as holding something. Throws PATH_UNUSABLE where nobody can tell. */
 export async function hasClaims(stateDir: string): Promise<boolean> {
-  const files = await readdir(folderIn(stateDir)).catch(() => []);
+  const folder = folderIn(stateDir);
+  const files = await usingPath(folder, () => readdir(folder)).catch((err: unknown) => {
+    if (NabuError.is(err) && systemCode(err.cause) === 'ENOENT') return [];
+    throw err;
+  });
   return files.some((file) => file.endsWith('.json'));
 }
 

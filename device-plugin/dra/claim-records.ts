@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NabuError } from '../../common/errors/index.ts';
-import { atomicWriteFile, syncFolder } from '../../common/fs/index.ts';
+import { atomicWriteFile, syncFolder, usingPath } from '../../common/fs/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import { type ClaimRecord, parseRecord, recordText } from './claim-record.ts';
 
@@ -34,7 +34,7 @@ export class ClaimRecords {
 
   /** Reads what there is. Once, before anything else. */
   async load(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE });
+    await this.#makeFolder();
     for (const file of await readdir(this.#folder)) {
       const uid = file.endsWith(ENDING) ? file.slice(0, -ENDING.length) : '';
       if (UID.test(uid)) await this.#read(uid);
@@ -55,18 +55,24 @@ export class ClaimRecords {
     return this.#records.get(uid);
   }
 
-  /** Durable when it resolves. */
+  /** Durable when it resolves. Throws PATH_UNUSABLE. */
   async put(record: ClaimRecord): Promise<void> {
     const { uid } = record.claim;
-    await atomicWriteFile(this.#path(uid), recordText(record));
+    await usingPath(this.#folder, async () => {
+      await this.#makeFolder(); // somebody may have cleared the state
+      await atomicWriteFile(this.#path(uid), recordText(record));
+    });
     this.#records.set(uid, record);
     this.#unreadable.delete(uid);
   }
 
-  /** Durable when it resolves; does nothing for one that is not there. */
+  /** Durable when it resolves; does nothing for one that is not there. Throws PATH_UNUSABLE. */
   async remove(uid: string): Promise<void> {
-    await rm(this.#path(uid), { force: true });
-    await syncFolder(this.#folder);
+    await usingPath(this.#folder, async () => {
+      await this.#makeFolder();
+      await rm(this.#path(uid), { force: true });
+      await syncFolder(this.#folder);
+    });
     this.#records.delete(uid);
     this.#unreadable.delete(uid);
   }
@@ -86,6 +92,10 @@ export class ClaimRecords {
       path,
       reason: record.why,
     });
+  }
+
+  async #makeFolder(): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: FOLDER_MODE });
   }
 
   #path(uid: string): string {

@@ -8,6 +8,7 @@ import { Newest, type ResourceName, type Unsubscribe } from '../kubelet/index.ts
 import { CUFILE_FOLDER, HostNetAddresses, type HostPaths, type NetAddresses } from '../resources/index.ts';
 import type { ClaimId } from './allocated-claim.ts';
 import { claimCufile } from './claim-cufile.ts';
+import { ClaimLock } from './claim-lock.ts';
 import { type ClaimHolders, ClaimPreparer, hasClaims } from './claim-preparer.ts';
 import type { ClaimablePool } from './claimable-pool.ts';
 import { deviceHealth, REPEAT_MS } from './device-health.ts';
@@ -91,8 +92,18 @@ export class DraDriver {
     return await hasClaims(stateDir);
   }
 
-  /** Throws PATH_UNUSABLE or FILE_INVALID where the state cannot be read. */
+  /** Throws PATH_UNUSABLE where the state cannot be read, ALREADY_EXISTS while another process has it. */
   async start(): Promise<void> {
+    const lock = await ClaimLock.take(this.#options.paths.stateDir);
+    try {
+      await this.#startWith(lock);
+    } catch (err) {
+      await lock.release();
+      throw err;
+    }
+  }
+
+  async #startWith(lock: ClaimLock): Promise<void> {
     const client = new KubeClient(this.#options.access);
     const preparer = await this.#makePreparer(client);
     await preparer.start();
@@ -109,7 +120,7 @@ export class DraDriver {
     });
     const names = new ExtendedNames({ client, clock, random, logger });
     const sockets = this.#makeSockets(preparer, publisher);
-    this.#parts = { client, preparer, publisher, names, sockets };
+    this.#parts = { lock, client, preparer, publisher, names, sockets };
     // The service before its registration: a kubelet that has read one dials the other.
     for (const socket of sockets) await socket.start();
     names.start();
@@ -182,6 +193,7 @@ export class DraDriver {
     if (parts === undefined) return;
     await Promise.all([...parts.sockets.map((socket) => socket.close()), parts.publisher.close(), parts.names.close()]);
     parts.client.close();
+    await parts.lock.release();
   }
 
   async #makePreparer(client: KubeClient): Promise<ClaimPreparer> {
@@ -257,6 +269,7 @@ export class DraDriver {
 }
 
 type Parts = {
+  readonly lock: ClaimLock;
   readonly client: KubeClient;
   readonly preparer: ClaimPreparer;
   readonly publisher: SlicePublisher;
