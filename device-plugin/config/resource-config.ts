@@ -69,7 +69,8 @@ export const hugetlbfsConfigSchema = z.strictObject({
     .describe('What one unit may hold, in bytes: a multiple of the page.'),
   mountPath: z
     .string()
-    .regex(/^\/[\w./-]{1,200}$/, 'an absolute path')
+    // As CDI takes it: one that is refused there would fail each pod, and not this file.
+    .regex(/^(?=.{2,200}$)(\/(?!\.\.?(\/|$))[\w.-]+)+$/, "an absolute path without '.', '..' or an empty name in it")
     .optional()
     .describe('Where the container sees it; without it /dev/hugepages-2Mi or /dev/hugepages-1Gi.'),
 });

@@ -8,6 +8,7 @@ const nodeSchema = z.object({
   minimum: z.number().optional(),
   maximum: z.number().optional(),
   minItems: z.number().optional(),
+  maxItems: z.number().optional(),
   default: z.unknown().optional(),
   description: z.string().optional(),
   get items() {
@@ -64,12 +65,17 @@ export function allowedText(node: SchemaNode): string {
   }
   if (node.type === 'integer') return `a whole number${rangeText(node)}`;
   if (node.type === 'number') return `a number${rangeText(node)}`;
-  if (node.type === 'array') return node.minItems === 1 ? 'a list that is not empty' : 'a list';
+  if (node.type === 'array') return listText(node);
   if (node.type === 'boolean') return 'true or false';
   if (node.type === 'string') return 'text';
   return node.properties === undefined
     ? 'a mapping'
     : `a mapping with the keys ${Object.keys(node.properties).join(', ')}`;
+}
+
+function listText({ minItems, maxItems }: SchemaNode): string {
+  const list = minItems === 1 ? 'a list that is not empty' : 'a list';
+  return maxItems === undefined ? list : `${list}, of ${maxItems} at the most`;
 }
 
 function rangeText({ minimum, maximum }: SchemaNode): string {

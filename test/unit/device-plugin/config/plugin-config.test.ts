@@ -181,6 +181,18 @@ describe('the configuration file of the device plugin', () => {
       /mountPath is "mnt"; allowed: an absolute/,
     ],
     [
+      'a mount path with a way up in it',
+      changed(['resources', 3, 'mountPath'], '/mnt/../etc'),
+      /without '\.', '\.\.' or/,
+    ],
+    ['a mount path that is the root', changed(['resources', 3, 'mountPath'], '//'), /mountPath is "\/\/"; allowed: an/],
+    ['a mount path that ends as a folder', changed(['resources', 3, 'mountPath'], '/mnt/huge/'), /an empty name in it/],
+    [
+      'more resources than there may be',
+      { version: 'v1', resources: Array.from({ length: 65 }, (_, at) => ({ kind: 'rdma', name: `r${at}` })) },
+      /resources is .*; allowed: a list, of 64 at the most/,
+    ],
+    [
       'an empty list',
       changed(['resources', 0, 'select', 'vendors'], []),
       /vendors is \[\]; allowed: a list that is not/,
