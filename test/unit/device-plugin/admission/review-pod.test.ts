@@ -195,10 +195,16 @@ const resources = (names: fc.Arbitrary<string>): fc.Arbitrary<TestContainer['res
     .map(({ limits, requests }) => ({ ...(limits && { limits }), ...(requests && { requests }) }));
 const containerOf = (names: fc.Arbitrary<string>): fc.Arbitrary<TestContainer> =>
   fc
-    .record({ name: fc.string({ maxLength: 20 }), resources: resources(names), sidecar: fc.boolean() })
-    .map(
-      ({ sidecar, ...rest }) => ({ ...rest, ...(sidecar && { restartPolicy: 'Always' }), image: 'x' }) as TestContainer,
-    );
+    .record({
+      name: fc.string({ maxLength: 20 }),
+      resources: resources(names),
+      sidecar: fc.boolean(),
+      privileged: fc.boolean(),
+    })
+    .map(({ sidecar, privileged, ...rest }) => {
+      const more = { image: 'x', securityContext: { privileged }, ...(sidecar && { restartPolicy: 'Always' }) };
+      return { ...rest, ...more } as TestContainer;
+    });
 const podOf = (names: fc.Arbitrary<string>): fc.Arbitrary<TestPod> =>
   fc
     .record({
