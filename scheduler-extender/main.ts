@@ -4,6 +4,7 @@ import { realClock } from '../common/ports/index.ts';
 import { ClusterIndex } from './cluster/index.ts';
 import { type ExtenderConfig, hostPort, labelsOf, listOf, rulesOf, tlsOf } from './config/index.ts';
 import { Extender } from './decide/index.ts';
+import { limitHeapGrowth } from './heap-limits.ts';
 import { KubeLeaseStore, LeaderLease, Leadership } from './leader/index.ts';
 import { ReservationKeeper, Reservations } from './reservations/index.ts';
 import { ExtenderMetrics, ExtenderServer, HealthServer } from './server/index.ts';
@@ -31,6 +32,7 @@ async function controlSource(
 
 /** Runs an extender until SIGTERM or SIGINT. */
 export async function runExtender(config: ExtenderConfig): Promise<void> {
+  limitHeapGrowth();
   const identity = config.identity === '' ? `${hostname()}-${process.pid}` : config.identity;
   const logger = createLogger({ level: config.logLevel, fields: { binary: 'scheduler-extender', identity } });
   const rules = rulesOf(config);
@@ -58,7 +60,7 @@ export async function runExtender(config: ExtenderConfig): Promise<void> {
     logger,
   });
   const leadership = new Leadership({
-    catchUp: () => watches.catchUp(),
+    catchUp: (notBeforeMs) => watches.catchUp(notBeforeMs),
     graceMs: GRACE_MS,
     clock: realClock,
     logger,

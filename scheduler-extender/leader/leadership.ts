@@ -3,8 +3,8 @@ import type { Clock } from '../../common/ports/index.ts';
 import type { LeaderLease } from './leader-lease.ts';
 
 export type LeadershipOptions = {
-  /** Asks for what is there now: what a leader before us has let happen. */
-  readonly catchUp: () => Promise<void>;
+  /** Resolves when what is known is of after a moment: what a leader before us has let happen. */
+  readonly catchUp: (notBeforeMs: number) => Promise<void>;
   /** How long pods that the leader before us let pass may need until the API shows them. */
   readonly graceMs: number;
   readonly clock: Clock;
@@ -38,7 +38,11 @@ export class Leadership {
   elected(): void {
     this.#caughtUp = false;
     this.#term++;
-    this.#options.clock.setTimer(() => void this.#catchUp(this.#term), this.#options.graceMs, { background: true });
+    this.#options.clock.setTimer(
+      () => void this.#catchUp(this.#term, this.#options.clock.monotonicMs()),
+      this.#options.graceMs,
+      { background: true },
+    );
   }
 
   /** Why this one must not answer, or undefined. */
@@ -56,15 +60,16 @@ export class Leadership {
     await this.#lease?.stop();
   }
 
-  async #catchUp(term: number): Promise<void> {
+  async #catchUp(term: number, notBeforeMs: number): Promise<void> {
     if (term !== this.#term) return;
     const { catchUp, clock, logger } = this.#options;
     try {
-      await catchUp();
+      await catchUp(notBeforeMs);
       if (term === this.#term) this.#caughtUp = true;
     } catch (error) {
       logger.warn('what was decided before cannot be found out yet', { error });
-      if (term === this.#term) clock.setTimer(() => void this.#catchUp(term), RETRY_MS, { background: true });
+      if (term === this.#term)
+        clock.setTimer(() => void this.#catchUp(term, notBeforeMs), RETRY_MS, { background: true });
     }
   }
 }

@@ -6,7 +6,7 @@ import type { ClusterSink } from '../cluster/index.ts';
 import type { PlaceLabels } from '../kube/index.ts';
 import { KindWatch, type WatchState } from './kind-watch.ts';
 import { KubeGet } from './kube-get.ts';
-import { kindSources, WATCHED } from './watched-kinds.ts';
+import { kindSources, WATCHED, type WatchedKind } from './watched-kinds.ts';
 
 export type ClusterWatchesOptions = {
   /** A path; '' as the pod that this process runs in. */
@@ -26,18 +26,22 @@ export type Source = {
   readonly state: WatchState;
   start(): void;
   stop(): Promise<void>;
-  /** Tells what is there now. */
-  catchUp(): Promise<void>;
+  /** Tells what is there now, unless it has looked since. */
+  catchUp(notBeforeMs: number): Promise<void>;
 };
+
+type KindSourceWatch = Source & { readonly kind: WatchedKind; untilSynced(): Promise<void> };
 
 /** All that the API server tells the index, and how far that is to be believed. */
 export class ClusterWatches {
-  readonly #watches: readonly Source[];
+  readonly #kinds: readonly KindSourceWatch[];
+  readonly #further: readonly Source[];
   readonly #get: KubeGet;
   readonly #options: Pick<ClusterWatchesOptions, 'staleMs' | 'clock'>;
 
-  private constructor(watches: readonly Source[], get: KubeGet, options: ClusterWatchesOptions) {
-    this.#watches = watches;
+  private constructor(kinds: readonly KindSourceWatch[], get: KubeGet, options: ClusterWatchesOptions) {
+    this.#kinds = kinds;
+    this.#further = options.further;
     this.#get = get;
     this.#options = options;
   }
@@ -50,15 +54,14 @@ export class ClusterWatches {
     const sources = kindSources(options.labels);
     const { sink, clock, logger } = options;
     const parts = { library, config, get, sink, clock, logger };
-    const watches = WATCHED.map((kind) => new KindWatch(sources[kind], parts));
-    const all = [...watches, ...options.further];
-    for (const watch of all) watch.start();
-    return new ClusterWatches(all, get, options);
+    const kinds = WATCHED.map((kind): KindSourceWatch => new KindWatch(sources[kind], parts));
+    for (const source of [...kinds, ...options.further]) source.start();
+    return new ClusterWatches(kinds, get, options);
   }
 
   /** Why what is known is no ground to answer on, or undefined. */
   incomplete(): string | undefined {
-    const missing = this.#watches.filter(({ state }) => !state.synced).map(({ state }) => state.plural);
+    const missing = this.#all.filter(({ state }) => !state.synced).map(({ state }) => state.plural);
     return missing.length === 0 ? undefined : `it has not heard of all ${missing.join(', ')} yet${this.#trouble()}`;
   }
 
@@ -75,26 +78,35 @@ export class ClusterWatches {
     return stale.length === 0 ? '' : ` (nothing was heard of ${stale.join(', ')})`;
   }
 
-  /** Resolves when everything that is there now has been told. */
-  async catchUp(): Promise<void> {
-    await Promise.all(this.#watches.map((watch) => watch.catchUp()));
+  /**
+   * Resolves when all is known, and of what decides about capacity (claims, and what control keeps) everything that is there now:
+   * the watches may lag behind.
+   */
+  async catchUp(notBeforeMs: number): Promise<void> {
+    await Promise.all(this.#kinds.map((watch) => watch.untilSynced()));
+    const deciding = [...this.#kinds.filter(({ kind }) => kind === 'claim'), ...this.#further];
+    await Promise.all(deciding.map((source) => source.catchUp(notBeforeMs)));
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#watches.map((watch) => watch.stop()));
+    await Promise.all(this.#all.map((watch) => watch.stop()));
     this.#get.close();
+  }
+
+  get #all(): readonly Source[] {
+    return [...this.#kinds, ...this.#further];
   }
 
   #stale(): string[] {
     const nowMs = this.#options.clock.monotonicMs();
-    return this.#watches.flatMap(({ state: { plural, heardMs } }) => {
+    return this.#all.flatMap(({ state: { plural, heardMs } }) => {
       const silentMs = nowMs - (heardMs ?? nowMs);
       return silentMs > this.#options.staleMs ? [`${plural} for ${Math.round(silentMs / 1000)} s`] : [];
     });
   }
 
   #trouble(): string {
-    const trouble = this.#watches.map(({ state }) => state.trouble).find((text) => text !== '');
+    const trouble = this.#all.map(({ state }) => state.trouble).find((text) => text !== '');
     return trouble === undefined ? '' : ` (${trouble})`;
   }
 }

@@ -1,4 +1,5 @@
 import type { KubeConfig, KubernetesListObject, ListWatch, Watch } from '@kubernetes/client-node';
+import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Timer } from '../../common/ports/index.ts';
 import type { ClusterSink, FactsOf } from '../cluster/index.ts';
@@ -20,7 +21,8 @@ type Kept<F> = {
 type ClientLibrary = typeof import('@kubernetes/client-node');
 type WatchCallback = Parameters<Watch['watch']>[2];
 
-const PAGE_ITEMS = 500;
+/** Small, so that what a page is parsed into dies young: with 500 the process needs twice the memory until all is known. */
+const PAGE_ITEMS = 100;
 const FIRST_RETRY_MS = 250;
 const MOST_RETRY_MS = 30_000;
 
@@ -73,10 +75,13 @@ export class KindWatch<K extends WatchedKind> {
   #retry: Timer | undefined;
   #retryMs = FIRST_RETRY_MS;
   #synced = false;
+  readonly #syncing = Promise.withResolvers<void>();
+  #listedFromMs = Number.NEGATIVE_INFINITY;
   #heardMs: number | undefined;
   #trouble = '';
 
   constructor(source: KindSource<K>, options: KindWatchOptions) {
+    this.#syncing.promise.catch(() => undefined); // nobody may be waiting when it is stopped
     this.#source = source;
     this.#options = options;
     const { ListWatch: Informer } = options.library;
@@ -88,6 +93,10 @@ export class KindWatch<K extends WatchedKind> {
     this.#informer.on('error', (error) => this.#failed(error));
   }
 
+  get kind(): K {
+    return this.#source.kind;
+  }
+
   get state(): WatchState {
     return { plural: this.#source.plural, synced: this.#synced, heardMs: this.#heardMs, trouble: this.#trouble };
   }
@@ -96,11 +105,17 @@ export class KindWatch<K extends WatchedKind> {
     this.#informer.start().catch((error) => this.#failed(error));
   }
 
+  /** Resolves when everything there was has been told; rejects when it is stopped before. */
+  async untilSynced(): Promise<void> {
+    await this.#syncing.promise;
+  }
+
   /**
-   * What is there now, however far behind the watch is: what it has not brought yet is told already. Rejects where the API server
-   * cannot be asked.
+   * What is there now, however far behind the watch is: what it has not brought yet is told already. Nothing to do where the last
+   * list was asked for later than `notBeforeMs`. Rejects where the API server cannot be asked.
    */
-  async catchUp(): Promise<void> {
+  async catchUp(notBeforeMs: number): Promise<void> {
+    if (this.#listedFromMs >= notBeforeMs) return;
     await this.#eachListed((object) => {
       const { name, namespace, resourceVersion } = metadataOf(object);
       const before = this.#informer.get(name, namespace);
@@ -112,6 +127,7 @@ export class KindWatch<K extends WatchedKind> {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#syncing.reject(NabuError.of('CANCELLED', { operation: `hearing of ${this.#source.plural}` }));
     this.#retry?.cancel();
     await this.#informer.stop();
   }
@@ -177,7 +193,9 @@ export class KindWatch<K extends WatchedKind> {
 
   async #list(): Promise<KubernetesListObject<Kept<FactsOf[K]>>> {
     const items: Kept<FactsOf[K]>[] = [];
+    const fromMs = this.#options.clock.monotonicMs();
     const resourceVersion = await this.#eachListed((object) => items.push(this.#entered(object)));
+    this.#listedFromMs = fromMs;
     // The informer tells all of them as soon as it has them, before anything else runs.
     this.#options.clock.setTimer(() => this.#listed(), 0);
     return { metadata: { resourceVersion }, items };
@@ -186,6 +204,7 @@ export class KindWatch<K extends WatchedKind> {
   #listed(): void {
     if (!this.#synced) this.#options.logger.info('known', { kind: this.#source.plural });
     this.#synced = true;
+    this.#syncing.resolve();
   }
 
   #read(object: unknown): FactsOf[K] | undefined {
