@@ -49,6 +49,7 @@ export function fullNode(at: number): Given {
     ...node,
     metadata: {
       ...(node.metadata as Given),
+      annotations: { 'example.com/what-others-note-on-nodes': 'x'.repeat(500) },
       uid: `5f1c0000-0000-4000-8000-${String(at).padStart(12, '0')}`,
       resourceVersion: String(at),
     },
