@@ -164,7 +164,8 @@ export class DevicePluginAgent {
     if (!isClaimable(config)) return undefined;
     const cause = this.#modes.withheld(device, config.mode);
     if (cause !== undefined || config.mode === 'dra') return cause;
-    return this.#owners.withheld(device, resourceNameOf(config));
+    const slots = 'slots' in config ? config.slots : 1;
+    return this.#owners.withheld(device, { resource: resourceNameOf(config), slots });
   }
 
   #refresh(): void {

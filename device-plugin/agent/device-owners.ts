@@ -25,13 +25,21 @@ const UNANSWERED_LIMIT_MS = 60_000;
 /** Resources whose units are devices; others count places and pages, which nobody else has. */
 const OF_DEVICES = new RegExp(`^${RESOURCE_DOMAIN.replace('.', '\\.')}/(rdma|gds|nvme-vfio)(-|$)`);
 
-/** A device that another resource is to have, while pods may have it from the one before. */
-type Move = { readonly to: ResourceName; freeSinceMs: number | undefined };
+/** How a device is given out: by which resource, to how many at a time. */
+export type Owner = { readonly resource: ResourceName; readonly slots: number };
+
+/** A device that is to be given out otherwise, while pods may have it as before. */
+type Move = { readonly to: Owner; freeSinceMs: number | undefined };
+
+/** A unit of a device that some container has. */
+type HeldUnit = { readonly resource: string; readonly slot: number };
+type HeldUnits = ReadonlyMap<string, readonly HeldUnit[]>;
 
 /**
- * Which extended resource each device is given out by. A file that moves a device from one to another does not take it from
- * the pods that have it, and the kubelet does not know that two resources can mean one device: so the new one waits until
- * nobody has it by the old one any more, also when the file was changed while this process was away.
+ * Which extended resource each device is given out by, and to how many. A file that moves a device to another resource, or
+ * has fewer slots of it, does not take it from the pods that have it, and the kubelet does not know that two resources can
+ * mean one device: so the new way waits until nobody has it by the old one any more, also when the file was changed while
+ * this process was away.
  */
 export class DeviceOwners {
   readonly #options: DeviceOwnersOptions;
@@ -39,7 +47,7 @@ export class DeviceOwners {
   readonly #wake: WakeUp;
   readonly #stop = new AbortController();
   readonly #listeners = new Set<() => void>();
-  readonly #owners = new Map<string, ResourceName>();
+  readonly #owners = new Map<string, Owner>();
   readonly #moves = new Map<string, Move>();
   #running: Promise<void> = Promise.resolve();
 
@@ -54,19 +62,21 @@ export class DeviceOwners {
     this.#running = this.#run();
   }
 
-  /** Why a device may not be given out by a resource yet. Asking is what makes the resource its owner, or its next one. */
-  withheld(device: string, resource: ResourceName): Cause | undefined {
+  /** Why a device may not be given out this way yet. Asking is what makes it the way that it is, or the next one. */
+  withheld(device: string, to: Owner): Cause | undefined {
     const owner = this.#owners.get(device);
-    if (owner === undefined || owner === resource) {
-      this.#owners.set(device, resource);
+    if (owner === undefined || (owner.resource === to.resource && owner.slots <= to.slots)) {
+      this.#owners.set(device, to);
       this.#moves.delete(device);
       return undefined;
     }
-    if (this.#moves.get(device)?.to !== resource) {
-      this.#moves.set(device, { to: resource, freeSinceMs: undefined });
+    const move = this.#moves.get(device)?.to;
+    if (move?.resource !== to.resource || move.slots !== to.slots) {
+      this.#moves.set(device, { to, freeSinceMs: undefined });
       this.#wake.call();
     }
-    return { code: 'mode', detail: `${device} was given out as ${owner}, and a pod may still have it` };
+    const before = owner.resource === to.resource ? `${owner.slots} times` : `as ${owner.resource}`;
+    return { code: 'mode', detail: `${device} was given out ${before}, and a pod may still have it so` };
   }
 
   /** The listener hears that `withheld` would say something else of some device. */
@@ -102,41 +112,34 @@ export class DeviceOwners {
   }
 
   /** Whoever has a device owns it, whatever the file says now. */
-  #learn(held: ReadonlyMap<string, ReadonlySet<string>>): boolean {
+  #learn(held: HeldUnits): boolean {
     let isNews = false;
-    for (const [device, resources] of held) {
+    for (const [device, units] of held) {
       const owner = this.#owners.get(device);
-      if (owner === undefined || resources.has(owner)) continue;
-      const [holder] = resources;
-      this.#logger.warn('pods have a device by another resource than the configuration says', {
-        device,
-        holder,
-        owner,
-      });
-      this.#owners.set(device, holder as ResourceName);
+      const [other] = owner === undefined ? [] : foreign(units, owner);
+      if (owner === undefined || other === undefined) continue;
+      this.#logger.warn('a pod has a device otherwise than the configuration says', { device, held: other, owner });
+      const resource = other.resource as ResourceName;
+      this.#owners.set(device, { resource, slots: resource === owner.resource ? other.slot + 1 : owner.slots });
       isNews = true;
     }
     return isNews;
   }
 
   /** Whether a device has come to its new owner. */
-  #settle(held: ReadonlyMap<string, ReadonlySet<string>>): boolean {
+  #settle(held: HeldUnits): boolean {
     const { clock, settleMs = SETTLE_MS } = this.#options;
     const nowMs = clock.monotonicMs();
     let isNews = false;
     for (const [device, move] of [...this.#moves]) {
-      const others = [...(held.get(device) ?? [])].filter((resource) => resource !== move.to);
-      if (others.length > 0) {
+      if (foreign(held.get(device) ?? [], move.to).length > 0) {
         move.freeSinceMs = undefined;
         continue;
       }
       move.freeSinceMs ??= nowMs;
       if (nowMs - move.freeSinceMs < settleMs) continue;
-      this.#logger.info('a device is given out by another resource', {
-        device,
-        before: this.#owners.get(device),
-        now: move.to,
-      });
+      const before = this.#owners.get(device);
+      this.#logger.info('a device is given out otherwise', { device, before, now: move.to });
       this.#owners.set(device, move.to);
       this.#moves.delete(device);
       isNews = true;
@@ -144,13 +147,13 @@ export class DeviceOwners {
     return isNews;
   }
 
-  /** The resources by which containers have each device; undefined where the kubelet does not say. */
-  async #held(): Promise<ReadonlyMap<string, ReadonlySet<string>> | undefined> {
+  /** What containers have; undefined where the kubelet does not say. */
+  async #held(): Promise<HeldUnits | undefined> {
     const { clock, podResources } = this.#options;
     const parent = this.#stop.signal;
     using deadline = new Deadline({ clock, operation: 'asking who has devices', timeoutMs: ASK_MS, parent });
     try {
-      return resourcesByDevice(await podResources.list(deadline));
+      return unitsByDevice(await podResources.list(deadline));
     } catch (err) {
       if (!NabuError.is(err)) throw err;
       const waiting = [...this.#moves.keys()];
@@ -161,13 +164,17 @@ export class DeviceOwners {
   }
 }
 
-function resourcesByDevice(pods: readonly PodHolding[]): ReadonlyMap<string, ReadonlySet<string>> {
-  const found = new Map<string, Set<string>>();
+/** Those that the owner would not have given out. */
+function foreign(units: readonly HeldUnit[], { resource, slots }: Owner): readonly HeldUnit[] {
+  return units.filter((unit) => unit.resource !== resource || unit.slot >= slots);
+}
+
+function unitsByDevice(pods: readonly PodHolding[]): HeldUnits {
+  const found = new Map<string, HeldUnit[]>();
   for (const { resource, id } of pods.flatMap(({ containers }) => containers.flatMap(({ devices }) => devices))) {
-    if (!OF_DEVICES.test(resource)) continue;
-    const device = id.replace(/-\d+$/, '');
-    const resources = found.get(device) ?? new Set<string>();
-    found.set(device, resources.add(resource));
+    const [, device, slot] = /^(.+)-(\d+)$/.exec(id) ?? [];
+    if (!OF_DEVICES.test(resource) || device === undefined) continue;
+    found.set(device, [...(found.get(device) ?? []), { resource, slot: Number(slot) }]);
   }
   return found;
 }

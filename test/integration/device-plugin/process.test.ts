@@ -106,7 +106,7 @@ describe('nabu device-plugin on a recorded H200 node', function () {
     pods.containers = [{ pod: 'trainer', devices: { [RDMA]: ['0000:9c:00.0-1'] } }];
     const rest = { kind: 'rdma', name: 'rest' };
     configure({ ...INFINIBAND, slots: 1, select: { ...INFINIBAND.select, numaNodes: [0] } }, other, rest);
-    await advertised(RDMA, ['0000:1a:00.0-0', '0000:3c:00.0-0']);
+    await advertised(RDMA, ['0000:1a:00.0-0', '0000:3c:00.0-0'], MOVE_MS);
     const moved = ['0000:bc:00.0-0', '0000:ca:00.0-0'];
     await advertised('nabustore.io/rdma-rest', ['!0000:9c:00.0-0', '!0000:ca:00.1-0', ...moved], MOVE_MS);
     pods.containers = [];
@@ -130,6 +130,7 @@ describe('nabu device-plugin on a recorded H200 node', function () {
     await advertised(
       RDMA,
       FOUR.map((address) => `${address}-0`),
+      MOVE_MS,
     );
     assert.equal(registrations(RDMA), 1);
   });

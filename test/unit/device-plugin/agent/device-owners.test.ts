@@ -6,8 +6,8 @@ import { resourceName } from '../../../../device-plugin/kubelet/index.ts';
 import type { PodHolding } from '../../../../device-plugin/pod-resources/index.ts';
 
 const HCA = '0000:1a:00.0';
-const RDMA = resourceName('nabustore.io/rdma');
-const OTHER = resourceName('nabustore.io/rdma-other');
+const RDMA = { resource: resourceName('nabustore.io/rdma'), slots: 4 };
+const OTHER = { resource: resourceName('nabustore.io/rdma-other'), slots: 1 };
 
 function holding(resource: string, ...ids: string[]): PodHolding {
   const devices = ids.map((id) => ({ resource, id, numaNodes: [] }));
@@ -50,12 +50,12 @@ describe('the resource that gives a device out', () => {
 
   it('changes when no pod has had the device by the one before for a while', async () => {
     owners.withheld(HCA, RDMA);
-    pods = [holding(RDMA, `${HCA}-3`)];
+    pods = [holding(RDMA.resource, `${HCA}-3`)];
     owners.start();
     await clock.advance(1000);
     assert.deepEqual(owners.withheld(HCA, OTHER), {
       code: 'mode',
-      detail: `${HCA} was given out as nabustore.io/rdma, and a pod may still have it`,
+      detail: `${HCA} was given out as nabustore.io/rdma, and a pod may still have it so`,
     });
     await clock.advance(20_000);
     assert.notEqual(owners.withheld(HCA, OTHER), undefined);
@@ -82,7 +82,7 @@ describe('the resource that gives a device out', () => {
   });
 
   it('is the one by which pods have it, when the file was changed while the plugin was away', async () => {
-    pods = [holding(OTHER, `${HCA}-0`)];
+    pods = [holding(OTHER.resource, `${HCA}-0`)];
     assert.equal(owners.withheld(HCA, RDMA), undefined);
     owners.start();
     await clock.advance(100);
@@ -92,5 +92,22 @@ describe('the resource that gives a device out', () => {
     await clock.advance(10_000);
     assert.equal(owners.withheld(HCA, RDMA), undefined);
     assert.equal(told, 2);
+  });
+
+  it('gives a device out more often at once, and more seldom when no pod has what is to go', async () => {
+    const slots = (count: number) => ({ ...RDMA, slots: count });
+    owners.withheld(HCA, slots(2));
+    owners.start();
+    assert.equal(owners.withheld(HCA, slots(8)), undefined);
+    pods = [holding(RDMA.resource, `${HCA}-0`, `${HCA}-7`)];
+    assert.equal(
+      owners.withheld(HCA, slots(1))?.detail,
+      `${HCA} was given out 8 times, and a pod may still have it so`,
+    );
+    await clock.advance(20_000);
+    assert.notEqual(owners.withheld(HCA, slots(1)), undefined);
+    pods = [holding(RDMA.resource, `${HCA}-0`)];
+    await clock.advance(10_000);
+    assert.equal(owners.withheld(HCA, slots(1)), undefined);
   });
 });
