@@ -17,21 +17,28 @@ export type SelectedHca = {
 /** What leaves room for a slot in a device id, and is taken in names of CDI devices. */
 const DEVICE = /^[A-Za-z0-9][\w.:-]{0,57}$/;
 
+/** An inventory never changes, and is asked for each container that starts. */
+const DEVICES = new WeakMap<readonly Hca[], ReadonlyMap<Hca, string>>();
+
 /**
  * The name that units of an HCA have: its PCI address. RDMA devices without hardware have their own name, and where several
  * are on one function (sub-functions) all but the first have both; a name that fits nowhere is hashed. Over all HCAs of the machine, so that it does not depend
  * on what is selected.
  */
-export function hcaDevices(machine: Pick<Inventory, 'hcas'>): ReadonlyMap<Hca, string> {
+export function hcaDevices({ hcas }: Pick<Inventory, 'hcas'>): ReadonlyMap<Hca, string> {
+  const known = DEVICES.get(hcas);
+  if (known !== undefined) return known;
   const seen = new Set<string>();
-  return new Map(
-    machine.hcas.map((hca) => {
+  const devices = new Map(
+    hcas.map((hca) => {
       const address = hca.pci?.address;
       const isFirst = address !== undefined && !seen.has(address);
       if (address !== undefined) seen.add(address);
       return [hca, isFirst ? address : fitting(address === undefined ? hca.name : `${address}.${hca.name}`)];
     }),
   );
+  DEVICES.set(hcas, devices);
+  return devices;
 }
 
 function fitting(device: string): string {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Deadline } from '../../common/concurrency/index.ts';
 import { type CdiContent, type CdiSpecs, cdiKind, specName } from '../cdi/index.ts';
-import { type HugetlbfsConfig, resourceNameOf } from '../config/index.ts';
+import { type HugetlbfsConfig, hugetlbfsPath, PAGE_BYTES, resourceNameOf } from '../config/index.ts';
 import type { HugePages, Inventory } from '../discovery/index.ts';
 import { deviceId } from '../kubelet/index.ts';
 import { shortage } from './hugetlbfs-shortage.ts';
@@ -12,12 +12,12 @@ import type { Cause, Unit, UnitState } from './unit.ts';
 /** Of the mounts of every size; one CdiSpecs of it serves all resources. */
 export const HUGETLBFS_CDI_KIND = cdiKind('nabustore.io/hugetlbfs');
 
-export const PAGE_BYTES = { '2Mi': 2 ** 21, '1Gi': 2 ** 30 } as const;
 /** As mount(8) has them (hugetlbfs: pagesize=). */
 const PAGE_OPTION = { '2Mi': '2M', '1Gi': '1G' } as const;
 
-/** More than that would not fit into one message to the kubelet with room to spare. */
-const UNIT_LIMIT = 16_384;
+/** Of a node, and of the machine: more would not fit into one message to the kubelet with room to spare. */
+const NODE_UNIT_LIMIT = 16_384;
+const UNIT_LIMIT = 65_536;
 
 export type HugetlbfsParts = {
   /** Of the kind above, started. */
@@ -61,7 +61,9 @@ export function hugetlbfsKind(config: HugetlbfsConfig, { specs, holders }: Huget
     units(machine) {
       const pool = poolIn(machine, config);
       if (pool === undefined) return [];
-      const nodes = pagesByNode(pool, pageSize).map((node) => ({ ...node, ids: idsOf(node, pagesPerUnit) }));
+      const found = pagesByNode(pool, pageSize);
+      const limit = Math.min(NODE_UNIT_LIMIT, Math.floor(UNIT_LIMIT / found.length));
+      const nodes = found.map((node) => ({ ...node, ids: idsOf(node, pagesPerUnit, limit) }));
       const held = holders.held(resource, `hugepages-${pageSize}`);
       const short = held === undefined ? undefined : shortage(pool, nodes, held, pagesPerUnit);
       return nodes.flatMap(({ device, numaNode, ids }) =>
@@ -117,8 +119,8 @@ function pagesByNode(pool: HugePages, pageSize: string): readonly PagesOfNode[] 
 }
 
 /** Numbered within their node: when a node loses pages, its last units are gone and all others are what they were. */
-function idsOf({ device, pages }: PagesOfNode, pagesPerUnit: number): ReturnType<typeof deviceId>[] {
-  const units = Math.min(UNIT_LIMIT, Math.floor(pages / pagesPerUnit));
+function idsOf({ device, pages }: PagesOfNode, pagesPerUnit: number, limit: number): ReturnType<typeof deviceId>[] {
+  const units = Math.min(limit, Math.floor(pages / pagesPerUnit));
   return Array.from({ length: units }, (_, slot) => deviceId(`${device}-${slot}`));
 }
 
@@ -133,10 +135,10 @@ function mountName({ pageSize, mountPath }: HugetlbfsConfig, bytes: number): str
   return `${pageSize}-${bytes}${place}`;
 }
 
-function mountSpec({ pageSize, mountPath }: HugetlbfsConfig, name: string, bytes: number): CdiContent {
-  const containerPath = mountPath ?? `/dev/hugepages-${pageSize}`;
+function mountSpec(config: HugetlbfsConfig, name: string, bytes: number): CdiContent {
+  const { pageSize } = config;
   // Sticky and open to all, as /dev/shm is: whom the container runs as is not known here, and nobody else sees the mount.
   const options = ['nosuid', 'nodev', `pagesize=${PAGE_OPTION[pageSize]}`, `size=${bytes}`, 'mode=01777'];
-  const mounts = [{ hostPath: 'nodev', containerPath, type: 'hugetlbfs', options }];
+  const mounts = [{ hostPath: 'nodev', containerPath: hugetlbfsPath(config), type: 'hugetlbfs', options }];
   return { devices: [{ name, containerEdits: { mounts } }] };
 }

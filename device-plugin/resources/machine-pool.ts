@@ -162,7 +162,12 @@ export class MachinePool implements DevicePool {
 
   /** Throws as `allocate` does. */
   async prepare(ids: readonly DeviceId[], deadline: Deadline): Promise<void> {
-    await this.#kind.prepare?.(this.#healthyUnits(ids), this.#machine.inventory, deadline);
+    try {
+      await this.#kind.prepare?.(this.#healthyUnits(ids), this.#machine.inventory, deadline);
+    } catch (err) {
+      this.#logger.warn('a container is kept from starting', { ids, error: err });
+      throw err;
+    }
   }
 
   close(): void {

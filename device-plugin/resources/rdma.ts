@@ -40,9 +40,9 @@ export function numaNodesOf(pci: Pick<PciFunction, 'numaNode'> | null): readonly
 
 /** The HCAs that units are of, each once, in their order. Throws DEVICE_UNUSABLE for one that is gone. */
 export function hcasOf(units: readonly Unit[], machine: Inventory, resource: ResourceName): readonly Hca[] {
-  const byDevice = new Map([...hcaDevices(machine)].map(([hca, device]) => [device, hca]));
+  const all = [...hcaDevices(machine)];
   const hcas = units.map(({ id, device }) => {
-    const hca = byDevice.get(device);
+    const [hca] = all.find(([, name]) => name === device) ?? [];
     if (hca === undefined) throw NabuError.of('DEVICE_UNUSABLE', { resource, id, reason: `${device} is gone` });
     return hca;
   });
