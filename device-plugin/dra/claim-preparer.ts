@@ -96,7 +96,9 @@ export class ClaimPreparer {
   /** Throws CLAIM_REFUSED, KUBE_NOT_FOUND, what the device's kind throws, UNAVAILABLE without the API server. */
   async prepare(id: ClaimId, deadline: Deadline): Promise<readonly PreparedDevice[]> {
     checkedUid(id.uid);
-    return await this.#turn.run('claims', () => this.#prepare(id, deadline), deadline.signal);
+    // Before its turn: an API server that hangs must not keep claims from ending, nor those that need no API server.
+    const found = this.#known(id.uid) === undefined ? await this.#fetched(id, deadline) : undefined;
+    return await this.#turn.run('claims', () => this.#prepare(id, found, deadline), deadline.signal);
   }
 
   /** Does nothing for a claim that holds nothing. */
@@ -106,13 +108,27 @@ export class ClaimPreparer {
     this.#options.onChange?.();
   }
 
-  async #prepare(id: ClaimId, deadline: Deadline): Promise<readonly PreparedDevice[]> {
-    const known = this.#records.get(id.uid);
-    if (known?.bootId === this.#options.bootId) {
+  /** What was written down since the machine was booted. */
+  #known(uid: string): ClaimRecord | undefined {
+    const known = this.#records.get(uid);
+    return known?.bootId === this.#options.bootId ? known : undefined;
+  }
+
+  async #fetched(id: ClaimId, deadline: Deadline): Promise<AllocatedClaim> {
+    return allocatedClaim(await this.#options.fetchClaim(id, deadline), id);
+  }
+
+  async #prepare(
+    id: ClaimId,
+    found: AllocatedClaim | undefined,
+    deadline: Deadline,
+  ): Promise<readonly PreparedDevice[]> {
+    const known = this.#known(id.uid);
+    if (known !== undefined) {
       await this.#files.make(known);
       return answer(known);
     }
-    const claim = allocatedClaim(await this.#options.fetchClaim(id, deadline), id);
+    const claim = found ?? (await this.#fetched(id, deadline)); // it has ended in the meantime
     const record = await this.#recordOf(claim, await this.#plan(claim, deadline), deadline);
     deadline.throwIfExpired();
     await this.#records.put(record);

@@ -147,6 +147,26 @@ describe('claims', () => {
     assert.deepEqual(await node.kubelet.prepare(claim), first);
   });
 
+  it('are prepared again and end while the API server hangs at another', async () => {
+    await using node = await ClaimNode.begin();
+    const [known, ending, waiting] = [node.claim('known', [HCA]), node.claim('ending', [OTHER]), node.claim('new', [])];
+    await node.kubelet.prepare(known);
+    await node.kubelet.prepare(ending);
+    let hangs = 0;
+    node.api.fault = () => {
+      hangs++;
+      return 'hang';
+    };
+    const hanging = node.kubelet.prepare(waiting).catch(() => undefined);
+    await eventually('it is asked for', () => hangs > 0, WAIT_MS);
+    const sinceMs = performance.now();
+    await node.kubelet.prepare(known);
+    await node.kubelet.unprepare(ending);
+    assert.ok(performance.now() - sinceMs < WAIT_MS);
+    await node.api[Symbol.asyncDispose]();
+    await hanging;
+  });
+
   it('leave nothing when they end, as often as they do', async () => {
     await using node = await ClaimNode.begin();
     const claim = node.claim('train', [HCA]);
