@@ -53,6 +53,8 @@ export class DeviceModes {
   readonly #changes = new Map<string, Change>();
   #settled = new Map<string, DeviceMode>();
   #savedText = '';
+  /** Why they could not be kept, as it was logged. */
+  #failure: string | undefined;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: DeviceModesOptions) {
@@ -113,15 +115,18 @@ export class DeviceModes {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const isWaiting = this.#changes.size > 0;
+      const isWaiting = this.#changes.size > 0 || textOf(this.#settled) !== this.#savedText;
       await this.#wake.wait(isWaiting ? (this.#options.pollMs ?? POLL_MS) : Number.POSITIVE_INFINITY, signal);
       if (signal.aborted) return;
       try {
         const changed = await this.#look();
         if (textOf(this.#settled) !== this.#savedText) await this.#save(this.#settled);
+        this.#failure = undefined;
         if (changed) for (const listener of [...this.#listeners]) listener();
       } catch (err) {
-        if (!signal.aborted) this.#logger.error('the modes of devices cannot be kept', { error: err });
+        if (signal.aborted) return;
+        if (String(err) !== this.#failure) this.#logger.error('the modes of devices cannot be kept', { error: err });
+        this.#failure = String(err);
       }
     }
   }
@@ -173,8 +178,9 @@ export class DeviceModes {
   }
 
   async #save(modes: ReadonlyMap<string, DeviceMode>): Promise<void> {
-    this.#savedText = textOf(modes);
+    const text = textOf(modes);
     await this.#file.save(modes);
+    this.#savedText = text;
   }
 
   async #pluginHolders(): Promise<Held | undefined> {

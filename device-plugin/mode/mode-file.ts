@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { NabuError } from '../../common/errors/index.ts';
-import { atomicWriteJson, readJsonFile } from '../../common/fs/index.ts';
+import { atomicWriteJson, readJsonFile, usingPath } from '../../common/fs/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { DeviceMode } from './device-mode.ts';
 
@@ -30,9 +30,11 @@ export class ModeFile {
     }
   }
 
-  /** Durable when it resolves. */
+  /** Durable when it resolves. Throws PATH_UNUSABLE. */
   async save(modes: ReadonlyMap<string, DeviceMode>): Promise<void> {
-    await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
-    await atomicWriteJson(this.#path, { version: 1, modes: Object.fromEntries([...modes].sort()) });
+    await usingPath(this.#path, async () => {
+      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      await atomicWriteJson(this.#path, { version: 1, modes: Object.fromEntries([...modes].sort()) });
+    });
   }
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NabuError } from '../../../../common/errors/index.ts';
-import { silentLogger } from '../../../../common/logging/index.ts';
+import { type Logger, silentLogger } from '../../../../common/logging/index.ts';
 import { realClock } from '../../../../common/ports/index.ts';
 import { DeviceModes, type Held, modeCause, pluginHolders } from '../../../../device-plugin/mode/index.ts';
 import type { PodHolding } from '../../../../device-plugin/pod-resources/index.ts';
@@ -22,7 +22,13 @@ class Node implements AsyncDisposable {
   pods: readonly PodHolding[] | NabuError = [];
   claims: Held = NOBODY;
   heard = 0;
+  readonly errors: string[] = [];
   modes: DeviceModes;
+  readonly #logger: Logger = {
+    ...silentLogger,
+    child: () => this.#logger,
+    error: (message) => void this.errors.push(message),
+  };
 
   constructor() {
     this.modes = this.#make();
@@ -39,7 +45,7 @@ class Node implements AsyncDisposable {
       },
       claimHolders: () => this.claims,
       clock: realClock,
-      logger: silentLogger,
+      logger: this.#logger,
       pollMs: 10,
       settleMs: SETTLE_MS,
     });
@@ -124,6 +130,17 @@ describe('the modes of a node', () => {
     await node.modes.start();
     assert.equal(node.modes.withheld(HCA, 'plugin'), undefined);
     await node.untilSaved('plugin');
+  });
+
+  it('are written down when the disk takes them again', async () => {
+    await using node = new Node();
+    await node.modes.start();
+    mkdirSync(node.path); // where the file goes
+    assert.equal(node.modes.withheld(HCA, 'plugin'), undefined);
+    await eventually('it fails', () => node.errors.length > 0, WAIT_MS);
+    rmSync(node.path, { recursive: true });
+    await node.untilSaved('plugin');
+    assert.deepEqual(node.errors, ['the modes of devices cannot be kept']);
   });
 
   it('ask the kubelet before claims have a device for the first time', async () => {
