@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { constants, open } from 'node:fs/promises';
 import { NabuError } from '../../common/errors/index.ts';
 import { invalid, parsePluginConfig } from './parse.ts';
 import type { PluginConfig } from './plugin-config.ts';
@@ -9,7 +9,8 @@ const LIMIT_BYTES = 1 << 20;
 /** The text of the file. Throws CONFIG_INVALID that names it and says what is wrong with it. */
 export async function readConfigText(path: string): Promise<string> {
   try {
-    await using file = await open(path, 'r');
+    // A pipe in its place is not waited for.
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const found = await file.stat();
     if (!found.isFile()) throw invalid(path, 'it is not a file');
     const buffer = Buffer.alloc(LIMIT_BYTES + 1);

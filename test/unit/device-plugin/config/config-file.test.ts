@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,6 +50,14 @@ describe('the configuration file while the plugin runs', () => {
     mkdirSync(path);
     await assert.rejects(open().start(), { message: `configuration ${path}: it is not a file` });
     assert.deepEqual(outcomes, Array(4).fill('refused'));
+  });
+
+  it('is not waited for where a pipe lies in its place, or a link to itself', async () => {
+    execFileSync('mkfifo', [path]);
+    await assert.rejects(open().start(), { message: `configuration ${path}: it is not a file` });
+    rmSync(path);
+    symlinkSync(path, path);
+    await assert.rejects(open().start(), { message: `configuration ${path}: it cannot be read (ELOOP)` });
   });
 
   it('comes into force when it is written anew or replaced', async () => {
