@@ -13,7 +13,7 @@ export type Hints = {
 };
 
 const DEVICE_FILE =
-  /^\/dev\/(infiniband\/(uverbs|umad|issm)\d+|infiniband\/rdma_cm|nvidia-fs\d*|vfio\/(noiommu-)?\d+)$/;
+  /^\/dev\/(infiniband\/(uverbs|umad|issm)\d+|infiniband\/rdma_cm|nvidia-fs\d*|vfio\/(noiommu-)?\d+|vfio\/devices\/vfio\d+)$/;
 const VARIABLE = /^(NABUSTORE_[A-Z0-9_]+|CUFILE_ENV_PATH_JSON)=/;
 
 /** Pure. Everything that we grant leaves at least one of them. CDI names are not there: containerd 2.2 tells NRI of none. */

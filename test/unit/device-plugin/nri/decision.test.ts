@@ -55,6 +55,7 @@ function shown(devices: Readonly<Record<string, string>>, drivers: readonly stri
 }
 
 const UVERBS = { linux: { devices: [{ path: '/dev/infiniband/uverbs0', type: 'c', major: 231, minor: 192 }] } };
+const IOMMUFD = { linux: { devices: [{ path: '/dev/vfio/devices/vfio3', type: 'c', major: 511, minor: 3 }] } };
 const VARIABLE = { env: ['PATH=/bin', 'NABUSTORE_RDMA_DEVICES=mlx5_0'] };
 const HUGETLBFS = { mounts: [{ destination: '/dev/hugepages-2Mi', type: 'hugetlbfs', source: 'nodev' }] };
 
@@ -126,6 +127,7 @@ describe('who holds devices of ours', () => {
       assert.equal(await held(VARIABLE), undefined);
       assert.equal(await held(UVERBS), undefined, 'of a privileged container, or of another plugin');
       assert.deepEqual(await held({ ...UVERBS, ...VARIABLE }), ['spec', '/dev/infiniband/uverbs0']);
+      assert.deepEqual(await held({ ...IOMMUFD, ...VARIABLE }), ['spec', '/dev/vfio/devices/vfio3']);
       assert.deepEqual(await held(HUGETLBFS), ['spec', 'hugetlbfs']);
     }
   });
