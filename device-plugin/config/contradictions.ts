@@ -1,11 +1,10 @@
 import { NabuError } from '../../common/errors/index.ts';
 import { refuseInvalidPart } from '../cufile/index.ts';
+import { hugetlbfsPath, PAGE_BYTES } from './huge-page-mount.ts';
 import type { PluginConfig } from './plugin-config.ts';
 import { keyPath } from './problem.ts';
-import type { HugetlbfsConfig, ResourceConfig } from './resource-config.ts';
+import type { ResourceConfig } from './resource-config.ts';
 import { resourceNameOf } from './resource-names.ts';
-
-const PAGE_BYTES = { '2Mi': 2 ** 21, '1Gi': 2 ** 30 } as const;
 
 /** What each key may hold by itself and the whole may not. Undefined: nothing. Pure. */
 export function contradictionIn({ health, resources }: PluginConfig): string | undefined {
@@ -27,15 +26,10 @@ function doubled(resources: readonly ResourceConfig[], at: number): string | und
   const same = before.findIndex((other) => resourceNameOf(other) === name);
   if (same >= 0) return `resources[${at}] is ${name}, as resources[${same}] is; allowed: each name once`;
   if (resource.kind !== 'hugetlbfs') return undefined;
-  const path = mountPathOf(resource);
-  const mounted = before.findIndex((other) => other.kind === 'hugetlbfs' && mountPathOf(other) === path);
+  const path = hugetlbfsPath(resource);
+  const mounted = before.findIndex((other) => other.kind === 'hugetlbfs' && hugetlbfsPath(other) === path);
   if (mounted < 0) return undefined;
   return `resources[${at}].mountPath is ${path}, as that of resources[${mounted}] is; allowed: each path once`;
-}
-
-/** Where a container sees the mount. */
-function mountPathOf({ mountPath, pageSize }: HugetlbfsConfig): string {
-  return mountPath ?? `/dev/hugepages-${pageSize}`;
 }
 
 function wrongByItself(resource: ResourceConfig, path: readonly PropertyKey[]): string | undefined {

@@ -1,4 +1,5 @@
 export { ConfigFile, type ConfigFileOptions } from './config-file.ts';
+export { hugetlbfsPath, PAGE_BYTES } from './huge-page-mount.ts';
 export { parsePluginConfig } from './parse.ts';
 export { type HealthConfig, type PluginConfig, pluginConfigSchema } from './plugin-config.ts';
 export { readPluginConfig } from './read.ts';

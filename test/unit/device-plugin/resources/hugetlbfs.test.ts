@@ -9,6 +9,7 @@ import { realClock } from '../../../../common/ports/index.ts';
 import { CdiSpecs } from '../../../../device-plugin/cdi/index.ts';
 import type { HugetlbfsConfig } from '../../../../device-plugin/config/index.ts';
 import type { HugePages, Inventory } from '../../../../device-plugin/discovery/index.ts';
+import { DeviceList } from '../../../../device-plugin/kubelet/device-list.ts';
 import {
   type HeldPages,
   HUGETLBFS_CDI_KIND,
@@ -102,6 +103,15 @@ describe('hugetlbfs as a resource', () => {
     kind = make({ kind: 'hugetlbfs', pageSize: '1Gi', unitBytes: 2 ** 30 });
     assert.deepEqual(unitsOf(inventory), []);
     assert.equal(kind.resource, 'nabustore.io/hugetlbfs-1Gi');
+  });
+
+  it('has no more units than one message to the kubelet takes, on however many nodes', () => {
+    kind = make({ ...CONFIG, unitBytes: 2 * MIB });
+    const nodes = Array.from({ length: 16 }, () => ({ total: 1 << 20 }));
+    const counts = [1, 4, 16].map((count) => unitsOf(machine(nodes.slice(0, count))).length);
+    assert.deepEqual(counts, [16_384, 65_536, 65_536]);
+    const devices = unitsOf(machine(nodes)).map(({ id, numaNodes }) => ({ id, healthy: false, numaNodes }));
+    assert.equal(DeviceList.of({ resource: kind.resource, devices: () => devices }, 4 << 20).size, 65_536);
   });
 
   it('loses the last units of a node that loses pages, and says how many it has', () => {
