@@ -49,7 +49,7 @@ export async function runDevicePlugin(options: DevicePluginOptions, version: str
     clock: realClock,
     random: realRandom,
     logger,
-    onCall: () => heap.used(),
+    onWork: () => heap.used(),
   });
   const footprint = new Footprint({ clock: realClock, logger: logger.child({ component: 'footprint' }) });
   try {

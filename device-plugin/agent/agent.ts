@@ -33,8 +33,8 @@ export type AgentOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** Told of each call that allocates. */
-  readonly onCall?: () => void;
+  /** Told of whatever leaves garbage behind: a call, a registration, another file. */
+  readonly onWork?: () => void;
 };
 
 /** One node's device plugin, put together: what the file says of what the machine has, before the kubelet. */
@@ -62,14 +62,20 @@ export class DevicePluginAgent {
       path: configPath,
       clock,
       logger: logger.child({ component: 'config' }),
-      onRead: (outcome) => this.#figures.reloaded(outcome),
+      onRead: (outcome) => {
+        this.#figures.reloaded(outcome);
+        options.onWork?.();
+      },
     });
     const observer: KubeletObserver = {
       allocated: (...call) => {
         this.#figures.allocated(...call);
-        options.onCall?.();
+        options.onWork?.();
       },
-      registered: (...call) => this.#figures.registered(...call),
+      registered: (...call) => {
+        this.#figures.registered(...call);
+        options.onWork?.();
+      },
     };
     this.#kubelet = new KubeletPlugin({ folder: join(kubeletDir, 'device-plugins'), clock, random, logger, observer });
     this.#podResources = new PodResources({ socket: join(kubeletDir, 'pod-resources', 'kubelet.sock'), clock });
@@ -79,7 +85,10 @@ export class DevicePluginAgent {
     this.#claims = new Claims({
       ...options,
       kubeconfig: options.kubeconfig,
-      onHolders: () => this.#modes.look(),
+      onHolders: () => {
+        this.#modes.look();
+        options.onWork?.();
+      },
       onMappedNames: () => this.#onChange(),
     });
     this.#modes = new DeviceModes({
