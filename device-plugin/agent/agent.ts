@@ -122,10 +122,11 @@ export class DevicePluginAgent {
     await this.#options.machine.start();
     await this.#modes.start();
     await this.#kubelet.start();
+    await this.#owners.start();
     await this.#apply();
     this.#modes.watch(() => this.#refresh());
     this.#owners.watch(() => this.#refresh());
-    this.#owners.start();
+    this.#refresh(); // for what was heard of in between
     this.#file.watch(() => this.#onChange());
   }
 

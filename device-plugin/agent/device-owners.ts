@@ -20,6 +20,8 @@ export type DeviceOwnersOptions = {
 const POLL_MS = 2000;
 const SETTLE_MS = 5000;
 const ASK_MS = 5000;
+/** Before anything is offered: a kubelet that is there answers in milliseconds. */
+const FIRST_ASK_MS = 300;
 /** A kubelet that does not answer is asked ever more seldom, up to this. */
 const UNANSWERED_LIMIT_MS = 60_000;
 /** Resources whose units are devices; others count places and pages, which nobody else has. */
@@ -49,6 +51,8 @@ export class DeviceOwners {
   readonly #listeners = new Set<() => void>();
   readonly #owners = new Map<string, Owner>();
   readonly #moves = new Map<string, Move>();
+  /** What pods had when the kubelet first said it; undefined before. */
+  #before: HeldUnits | undefined;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: DeviceOwnersOptions) {
@@ -57,14 +61,19 @@ export class DeviceOwners {
     this.#wake = new WakeUp(options.clock);
   }
 
-  /** To be called when the devices of the first configuration have been asked for. */
-  start(): void {
+  /**
+   * To be called before the first configuration is offered: resolves when the kubelet has said who has what from before, or
+   * has had its time to.
+   */
+  async start(): Promise<void> {
+    const held = await this.#held(FIRST_ASK_MS);
+    if (held !== undefined && this.#learn(held)) this.#tell();
     this.#running = this.#run();
   }
 
   /** Why a device may not be given out this way yet. Asking is what makes it the way that it is, or the next one. */
   withheld(device: string, to: Owner): Cause | undefined {
-    const owner = this.#owners.get(device);
+    const owner = this.#owners.get(device) ?? this.#ownerBefore(device, to);
     if (owner === undefined || (owner.resource === to.resource && owner.slots <= to.slots)) {
       this.#owners.set(device, to);
       this.#moves.delete(device);
@@ -95,35 +104,41 @@ export class DeviceOwners {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     const { pollMs = POLL_MS } = this.#options;
-    let isLearnt = false;
     let unanswered = 0;
     while (!signal.aborted) {
+      const isLearnt = this.#before !== undefined;
       if (!isLearnt || this.#moves.size > 0) {
-        const held = await this.#held();
+        const held = await this.#held(ASK_MS);
         unanswered = held === undefined ? unanswered + 1 : 0;
-        const isNews = held !== undefined && (isLearnt ? this.#settle(held) : this.#learn(held));
-        isLearnt ||= held !== undefined;
-        if (isNews) for (const listener of [...this.#listeners]) listener();
+        if (held !== undefined && (isLearnt ? this.#settle(held) : this.#learn(held))) this.#tell();
       }
-      const isDone = isLearnt && this.#moves.size === 0;
+      const isDone = this.#before !== undefined && this.#moves.size === 0;
       const pauseMs = Math.min(pollMs * 2 ** unanswered, UNANSWERED_LIMIT_MS);
       await this.#wake.wait(isDone ? Number.POSITIVE_INFINITY : pauseMs, signal);
     }
   }
 
-  /** Whoever has a device owns it, whatever the file says now. */
+  /** Whoever has a device owns it, whatever the file says now: those that have been asked for, and those that will be. */
   #learn(held: HeldUnits): boolean {
+    this.#before = held;
     let isNews = false;
-    for (const [device, units] of held) {
-      const owner = this.#owners.get(device);
-      const [other] = owner === undefined ? [] : foreign(units, owner);
-      if (owner === undefined || other === undefined) continue;
-      this.#logger.warn('a pod has a device otherwise than the configuration says', { device, held: other, owner });
-      const resource = other.resource as ResourceName;
-      this.#owners.set(device, { resource, slots: resource === owner.resource ? other.slot + 1 : owner.slots });
-      isNews = true;
-    }
+    for (const [device, owner] of [...this.#owners]) isNews = this.#ownerBefore(device, owner) !== undefined || isNews;
     return isNews;
+  }
+
+  /** Who is the owner of a device because a pod has it otherwise; undefined: nobody. */
+  #ownerBefore(device: string, wanted: Owner): Owner | undefined {
+    const [other] = foreign(this.#before?.get(device) ?? [], wanted);
+    if (other === undefined) return undefined;
+    this.#logger.warn('a pod has a device otherwise than the configuration says', { device, held: other, wanted });
+    const resource = other.resource as ResourceName;
+    const owner = { resource, slots: resource === wanted.resource ? other.slot + 1 : wanted.slots };
+    this.#owners.set(device, owner);
+    return owner;
+  }
+
+  #tell(): void {
+    for (const listener of [...this.#listeners]) listener();
   }
 
   /** Whether a device has come to its new owner. */
@@ -148,10 +163,10 @@ export class DeviceOwners {
   }
 
   /** What containers have; undefined where the kubelet does not say. */
-  async #held(): Promise<HeldUnits | undefined> {
+  async #held(timeoutMs: number): Promise<HeldUnits | undefined> {
     const { clock, podResources } = this.#options;
     const parent = this.#stop.signal;
-    using deadline = new Deadline({ clock, operation: 'asking who has devices', timeoutMs: ASK_MS, parent });
+    using deadline = new Deadline({ clock, operation: 'asking who has devices', timeoutMs, parent });
     try {
       return unitsByDevice(await podResources.list(deadline));
     } catch (err) {

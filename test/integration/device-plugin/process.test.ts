@@ -119,6 +119,22 @@ describe('nabu device-plugin on a recorded H200 node', function () {
     assert.ok(!readdirSync(join(node.kubeletDir, 'device-plugins')).includes('nabustore.io_rdma.sock'));
   });
 
+  it('never offers by another name what a pod has from before it was killed', async () => {
+    const other = { ...INFINIBAND, name: 'other' };
+    await offer([INFINIBAND]);
+    await advertised(RDMA, ALL);
+    await node.stop('SIGKILL');
+    pods.containers = [{ pod: 'trainer', devices: { [RDMA]: [`${FIRST}-1`] } }];
+    await offer([other]);
+    await advertised('nabustore.io/rdma-other', WITHOUT_FIRST);
+    pods.containers = [];
+    await advertised('nabustore.io/rdma-other', ALL, 4 * BOUND_MS);
+    const [first, ...later] = node.kubelet
+      .lists('nabustore.io/rdma-other')
+      .map((devices) => devices.filter(({ ID, health }) => ID.startsWith(FIRST) && health === 'Healthy').length);
+    assert.deepEqual([first, later.at(-1)], [0, 2]);
+  });
+
   it('keeps what it offers when the file turns bad, and says which key is wrong', async () => {
     await offer([INFINIBAND]);
     await advertised(RDMA, ALL);

@@ -94,6 +94,16 @@ describe('the resource that gives a device out', () => {
     assert.equal(told, 2);
   });
 
+  it('is known before the first is asked for, where the kubelet answers', async () => {
+    pods = [holding(OTHER.resource, `${HCA}-0`)];
+    await owners.start();
+    assert.notEqual(owners.withheld(HCA, RDMA), undefined);
+    pods = [];
+    await clock.advance(10_000);
+    assert.equal(owners.withheld(HCA, RDMA), undefined);
+    assert.deepEqual([told, owners.withheld('0000:3c:00.0', RDMA)], [1, undefined]);
+  });
+
   it('gives a device out more often at once, and more seldom when no pod has what is to go', async () => {
     const slots = (count: number) => ({ ...RDMA, slots: count });
     owners.withheld(HCA, slots(2));
