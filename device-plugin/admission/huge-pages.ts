@@ -1,4 +1,4 @@
-import { type AddOperation, pointer } from './json-patch.ts';
+import { type AddOperation, pointer } from '../../common/admission/index.ts';
 import { askedFor, type ContainerView, namesAskedFor, type PodView } from './pod-view.ts';
 import { quantityText, wholeQuantity } from './quantity.ts';
 

@@ -1,13 +1,8 @@
+import type { AddOperation, PodReview } from '../../common/admission/index.ts';
 import { contradictionOf, cufileResourcesOf } from './contradictions.ts';
 import { type HugetlbfsUnit, pagesPatch } from './huge-pages.ts';
-import type { AddOperation } from './json-patch.ts';
 import { podContradictionOf } from './pod-contradictions.ts';
 import { type ContainerView, namesAskedFor, type PodView } from './pod-view.ts';
-
-export type PodReview =
-  | { readonly isAllowed: true; readonly patch: readonly AddOperation[]; readonly warnings: readonly string[] }
-  /** One sentence, or two: what cannot be, and what to do. */
-  | { readonly isAllowed: false; readonly reason: string };
 
 const OURS = 'nabustore.io/';
 /** Whatever gives out a GPU names it so: nvidia.com/gpu, nvidia.com/mig-1g.10gb, gpu.example.com/h200. */

@@ -1,14 +1,14 @@
+import { AdmissionMetrics, AdmissionServer, type PodJudge, parsedAs, TlsFiles } from '../../common/admission/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import { formatAddress, parseAddress, type SocketAddress } from '../../common/grpc/index.ts';
 import { createLogger } from '../../common/logging/index.ts';
 import { realClock } from '../../common/ports/index.ts';
 import { ConfigFile } from '../config/index.ts';
 import { MetricsServer } from '../metrics/index.ts';
-import { AdmissionMetrics } from './admission-metrics.ts';
-import { AdmissionServer } from './admission-server.ts';
 import { hugetlbfsUnits } from './hugetlbfs-units.ts';
 import type { AdmissionOptions } from './options.ts';
-import { TlsFiles } from './tls-files.ts';
+import { podSchema } from './pod-view.ts';
+import { reviewPod } from './review-pod.ts';
 
 function tcpAddress(field: string, text: string): Extract<SocketAddress, { kind: 'tcp' }> {
   const address = parseAddress(text);
@@ -31,10 +31,12 @@ export async function runAdmission(options: AdmissionOptions, version: string): 
   await config.start();
   closing.defer(() => config.close());
   const metrics = new AdmissionMetrics();
-  const units = (): ReturnType<typeof hugetlbfsUnits> => hugetlbfsUnits(config.config);
+  // By the newest configuration.
+  const judge: PodJudge = ({ object, field }) =>
+    reviewPod(parsedAs(podSchema, object, field), hugetlbfsUnits(config.config));
   const files = await TlsFiles.open({ certPath: options.tlsCert, keyPath: options.tlsKey, clock, logger });
   closing.defer(() => files.close());
-  const server = await AdmissionServer.create({ tls: files.pair, units, metrics, clock, logger });
+  const server = await AdmissionServer.create({ tls: files.pair, judge, metrics, clock, logger });
   closing.defer(() => server.close());
   files.follow((pair) => server.useTls(pair));
   const listen = formatAddress(await server.start(tcpAddress('listen', options.listen)));

@@ -1,4 +1,4 @@
-import type { AddOperation } from '../../device-plugin/admission/json-patch.ts';
+import type { AddOperation } from '../../common/admission/index.ts';
 
 export type Amounts = Readonly<Record<string, string>>;
 export type TestContainer = {

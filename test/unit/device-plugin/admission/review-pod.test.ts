@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import type { PodReview } from '../../../../common/admission/index.ts';
 import type { HugetlbfsUnit } from '../../../../device-plugin/admission/huge-pages.ts';
 import { podSchema } from '../../../../device-plugin/admission/pod-view.ts';
 import { wholeQuantity } from '../../../../device-plugin/admission/quantity.ts';
-import { type PodReview, reviewPod } from '../../../../device-plugin/admission/review-pod.ts';
+import { reviewPod } from '../../../../device-plugin/admission/review-pod.ts';
 import { container, patched, pod, type TestContainer, type TestPod } from '../../../support/pod.ts';
 
 const MOUNT = 'nabustore.io/hugetlbfs-2Mi';

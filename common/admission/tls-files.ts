@@ -3,9 +3,9 @@ import { type FSWatcher, watch } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { NabuError } from '../../common/errors/index.ts';
-import type { Logger } from '../../common/logging/index.ts';
-import type { Clock, Timer } from '../../common/ports/index.ts';
+import { NabuError } from '../errors/index.ts';
+import type { Logger } from '../logging/index.ts';
+import type { Clock, Timer } from '../ports/index.ts';
 
 /** A certificate chain and its key, PEM. */
 export type TlsPair = { readonly cert: Buffer; readonly key: Buffer };

@@ -1,17 +1,16 @@
 import type { Server } from 'node:https';
-import { NabuError, toNabuError } from '../../common/errors/index.ts';
-import type { SocketAddress } from '../../common/grpc/index.ts';
-import type { Logger } from '../../common/logging/index.ts';
-import type { Clock } from '../../common/ports/index.ts';
+import { NabuError, toNabuError } from '../errors/index.ts';
+import type { SocketAddress } from '../grpc/index.ts';
+import type { Logger } from '../logging/index.ts';
+import type { Clock } from '../ports/index.ts';
 import type { AdmissionMetrics } from './admission-metrics.ts';
-import { answerReview } from './admission-review.ts';
-import type { HugetlbfsUnit } from './huge-pages.ts';
+import { answerReview, type PodJudge } from './admission-review.ts';
 import type { TlsPair } from './tls-files.ts';
 
 export type AdmissionServerOptions = {
   readonly tls: TlsPair;
-  /** The newest configuration's. */
-  readonly units: () => readonly HugetlbfsUnit[];
+  /** Asked once for each new pod. */
+  readonly judge: PodJudge;
   readonly metrics: AdmissionMetrics;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -40,7 +39,7 @@ export class AdmissionServer {
   }
 
   /** Loads the framework, which no other binary pays for. */
-  static async create({ tls, units, metrics, clock, logger }: AdmissionServerOptions): Promise<AdmissionServer> {
+  static async create({ tls, judge, metrics, clock, logger }: AdmissionServerOptions): Promise<AdmissionServer> {
     const { fastify } = await import('fastify');
     const app = fastify({
       https: { ...tls, minVersion: 'TLSv1.2', headersTimeout: HEADERS_TIMEOUT_MS },
@@ -54,7 +53,7 @@ export class AdmissionServer {
       const startedMs = clock.monotonicMs();
       let outcome: Parameters<AdmissionMetrics['reviewed']>[0] = 'invalid';
       try {
-        const reviewed = answerReview(request.body, units());
+        const reviewed = answerReview(request.body, judge);
         outcome = reviewed.outcome;
         return reviewed.answer;
       } finally {
