@@ -100,6 +100,7 @@ export class DevicePluginAgent {
     });
     this.#owners = new DeviceOwners({ podResources, clock, logger });
     const common = {
+      stateDir: paths.stateDir,
       machine,
       clock,
       logger,

@@ -4,12 +4,14 @@ import type { HealthConfig, ResourceConfig } from '../config/index.ts';
 import { HealthTracker } from '../health/index.ts';
 import type { ResourceName } from '../kubelet/index.ts';
 import type { MachineWatch } from '../machine/index.ts';
-import { type Cause, type CauseCode, MachinePool } from '../resources/index.ts';
+import { type Cause, type CauseCode, GrantedFiles, MachinePool } from '../resources/index.ts';
 import type { Front } from './front.ts';
 import type { ConfiguredKind } from './kinds.ts';
 
 export type ServedResourcesOptions = {
   readonly front: Front;
+  /** What outlives this process. */
+  readonly stateDir: string;
   readonly machine: MachineWatch;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -76,12 +78,13 @@ export class ServedResources {
   }
 
   #serve(configured: ConfiguredKind, health: HealthConfig): void {
-    const { front, machine, withheld, logger } = this.#options;
+    const { front, stateDir, machine, withheld, logger } = this.#options;
     const { kind, config, signature } = configured;
     const { resource } = kind;
     const tracker = this.#tracker(resource, health);
     const isWithheld = (device: string): Cause | undefined => withheld(device, config);
-    const pool = new MachinePool({ kind, machine, health: tracker, withheld: isWithheld, logger });
+    const granted = new GrantedFiles(stateDir, resource, logger);
+    const pool = new MachinePool({ kind, machine, health: tracker, withheld: isWithheld, granted, logger });
     try {
       front.offer(pool, configured);
     } catch (err) {

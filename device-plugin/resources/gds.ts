@@ -2,7 +2,7 @@ import { type GdsConfig, type HcaSelector, resourceNameOf } from '../config/inde
 import { CufileContainers, type CufileParts } from './cufile-container.ts';
 import { cufileFooting } from './cufile-mode.ts';
 import { DeviceCheck } from './device-check.ts';
-import { hcaDeviceGrants, hcaEnvironment, hcasOf, hcaUnits, recheckHcas } from './rdma.ts';
+import { foreignHcaFile, hcaDeviceGrants, hcaEnvironment, hcasOf, hcaUnits, recheckHcas } from './rdma.ts';
 import type { ResourceKind } from './resource-kind.ts';
 
 /**
@@ -35,6 +35,8 @@ export function gdsKind(
         environment: { ...hcaEnvironment(hcas, resource), ...grant.environment },
       };
     },
+    foreignFile: (units, machine, files) =>
+      foreignHcaFile(hcasOf(units, machine, resource), machine, parts.paths, files),
     async prepare(units, machine, deadline) {
       const hcas = hcasOf(units, machine, resource);
       await deadline.race(recheckHcas(hcas, deviceFiles, machine, check, resource));

@@ -7,6 +7,7 @@ export { cufileGpus, cufileHcas } from './cufile-hardware.ts';
 export { cufileFooting, modeAsGranted } from './cufile-mode.ts';
 export { DeviceCheck, type DeviceCheckOptions } from './device-check.ts';
 export { gdsKind } from './gds.ts';
+export { GrantedFiles } from './granted-files.ts';
 export { type HcaDeviceFile, hcaCauses } from './hca-health.ts';
 export { hcaDevices, type Match, matchHca, matchPci, type SelectedHca, selectHcas } from './hca-selection.ts';
 export { devicePathHere, devicePathInHost, type HostPaths } from './host-paths.ts';

@@ -11,6 +11,7 @@ import type {
   Unsubscribe,
 } from '../kubelet/index.ts';
 import type { MachineWatch } from '../machine/index.ts';
+import type { GrantedFiles } from './granted-files.ts';
 import { preferred } from './preferred.ts';
 import type { ResourceKind } from './resource-kind.ts';
 import type { Cause, Unit, UnitState } from './unit.ts';
@@ -32,6 +33,8 @@ export type MachinePoolOptions = {
   readonly health: UnitHealth;
   /** Why a device may not be had here for another reason than how it is, such as that it is given out by claims. */
   readonly withheld: (device: string) => Cause | undefined;
+  /** What containers were given; without it, that is not held against what the machine has when they start again. */
+  readonly granted?: GrantedFiles;
   readonly logger: Logger;
 };
 
@@ -48,6 +51,7 @@ export class MachinePool implements DevicePool {
   readonly options: PoolOptions;
   readonly #machine: MachineWatch;
   readonly #withheld: (device: string) => Cause | undefined;
+  readonly #granted: GrantedFiles | undefined;
   readonly #logger: Logger;
   readonly #listeners = new Set<() => void>();
   readonly #unwatchMachine: Unsubscribe;
@@ -58,13 +62,14 @@ export class MachinePool implements DevicePool {
   #units: ReadonlyMap<DeviceId, UnitState> = new Map();
   #gone: ReadonlySet<DeviceId> = new Set();
 
-  constructor({ kind, machine, health, withheld, logger }: MachinePoolOptions) {
+  constructor({ kind, machine, health, withheld, granted, logger }: MachinePoolOptions) {
     this.resource = kind.resource;
     this.options = kind.options;
     this.#kind = kind;
     this.#machine = machine;
     this.#health = health;
     this.#withheld = withheld;
+    this.#granted = granted;
     this.#logger = logger.child({ resource: kind.resource });
     this.refresh();
     this.#unwatchMachine = machine.watch(() => this.#onMachine());
@@ -156,14 +161,22 @@ export class MachinePool implements DevicePool {
   async allocate(ids: readonly DeviceId[], deadline: Deadline): Promise<ContainerGrant> {
     const grant = await this.#kind.grant(this.#healthyUnits(ids), this.#machine.inventory, deadline);
     // After the answer: the container waits for that, and the line takes longer than all the rest.
-    setImmediate(() => this.#logger.info('allocated', { ids }));
+    setImmediate(() => {
+      this.#logger.info('allocated', { ids });
+      if (this.#kind.foreignFile !== undefined) {
+        const files = grant.devices.map(({ hostPath }) => hostPath);
+        this.#granted?.note(ids, files);
+      }
+    });
     return grant;
   }
 
   /** Throws as `allocate` does. */
   async prepare(ids: readonly DeviceId[], deadline: Deadline): Promise<void> {
     try {
-      await this.#kind.prepare?.(this.#healthyUnits(ids), this.#machine.inventory, deadline);
+      const units = this.#healthyUnits(ids);
+      await this.#requireOwn(units, ids);
+      await this.#kind.prepare?.(units, this.#machine.inventory, deadline);
     } catch (err) {
       this.#logger.warn('a container is kept from starting', { ids, error: err });
       throw err;
@@ -175,6 +188,15 @@ export class MachinePool implements DevicePool {
     this.#unwatchHealth();
     this.#health.close();
     this.#listeners.clear();
+  }
+
+  /** A container that starts again has the device files of its first start. */
+  async #requireOwn(units: readonly Unit[], ids: readonly DeviceId[]): Promise<void> {
+    const files = (await this.#granted?.of(ids)) ?? [];
+    const foreign = this.#kind.foreignFile?.(units, this.#machine.inventory, files);
+    if (foreign === undefined) return;
+    const reason = `the container was given ${foreign}, which is of another device now: delete the pod, a new one gets what the node has`;
+    throw NabuError.of('DEVICE_UNUSABLE', { resource: this.resource, id: ids[0] ?? '', reason });
   }
 
   #healthyUnits(ids: readonly DeviceId[]): readonly Unit[] {

@@ -12,6 +12,7 @@ import { slotsOf } from './slots.ts';
 import type { Cause, Unit, UnitState } from './unit.ts';
 
 const VFIO_PCI = 'vfio-pci';
+const NUMBERED = /\/vfio\/(?:\d+|devices\/vfio\d+)$/;
 /**
  * Drivers that leave their function to whoever has the rest of its IOMMU group: those of VFIO, and those that never start a
  * DMA of their own (Documentation/driver-api/vfio.rst, "VFIO Usage Example"; pci_driver.driver_managed_dma).
@@ -75,6 +76,12 @@ export function nvmeVfioKind(
         annotations: {},
         cdiDevices: [],
       };
+    },
+
+    foreignFile(units, machine, files) {
+      const nodes = groupsOf(units, machine, resource).flatMap((one) => accessTo(one, machine.vfio).files);
+      const own = new Set(nodes.map(({ path }) => devicePathInHost(paths, path)));
+      return files.find((file) => NUMBERED.test(file) && !own.has(file));
     },
 
     async prepare(units, machine, deadline) {

@@ -64,6 +64,21 @@ export function hcaDeviceGrants(
   }));
 }
 
+/** Of all kinds, whatever the configuration hands out now. */
+const HCA_FILES: readonly HcaDeviceFile[] = ['uverbs', 'umad', 'issm'];
+const NUMBERED = /\/infiniband\/(?:uverbs|umad|issm)\d+$/;
+
+/** As ResourceKind.foreignFile, of HCAs. */
+export function foreignHcaFile(
+  hcas: readonly Hca[],
+  machine: Inventory,
+  paths: HostPaths,
+  files: readonly string[],
+): string | undefined {
+  const own = new Set(hcaDeviceGrants(hcas, HCA_FILES, machine, paths).map(({ hostPath }) => hostPath));
+  return files.find((file) => NUMBERED.test(file) && !own.has(file));
+}
+
 /** Throws DEVICE_UNUSABLE when a device file or a driver is not what it was. */
 export async function recheckHcas(
   hcas: readonly Hca[],
@@ -115,6 +130,7 @@ export function rdmaKind(
         cdiDevices: [],
       };
     },
+    foreignFile: (units, machine, files) => foreignHcaFile(hcasOf(units, machine, resource), machine, paths, files),
     async prepare(units: readonly Unit[], machine: Inventory, deadline: Deadline): Promise<void> {
       await deadline.race(recheckHcas(hcasOf(units, machine, resource), deviceFiles, machine, check, resource));
     },

@@ -16,6 +16,8 @@ export type ResourceKind = {
   missing?(unit: Unit, machine: Inventory): Cause | undefined;
   /** What a container gets with these healthy units. As DevicePool.allocate: a second call does nothing more. */
   grant(units: readonly Unit[], machine: Inventory, deadline: Deadline): ContainerGrant | Promise<ContainerGrant>;
+  /** Pure. The first of the device files, of those that a container was given with these units, that is of other devices now. */
+  foreignFile?(units: readonly Unit[], machine: Inventory, files: readonly string[]): string | undefined;
   /** PreStartContainer, after the pool has looked at the units' health. Throws NabuError when it must not start. */
   prepare?(units: readonly Unit[], machine: Inventory, deadline: Deadline): Promise<void>;
 };

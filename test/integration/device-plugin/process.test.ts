@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MACHINES } from '../../fixtures/machines/index.ts';
 import { eventually } from '../../support/kubelet-double.ts';
@@ -205,6 +205,33 @@ describe('nabu device-plugin on a recorded H200 node', function () {
       message: 'mlx5_0 of nabustore.io/rdma cannot be used now: /dev/infiniband/uverbs0 is gone',
     });
     await calls.preStartContainer({ devicesIds: ['0000:3c:00.0-0'] }, { timeoutMs: BOUND_MS });
+  });
+
+  it('keeps a container from starting again with a device file that is of another HCA now', async () => {
+    await offer([INFINIBAND]);
+    await advertised(RDMA, ALL);
+    const ids = [`${FIRST}-0`];
+    await node.kubelet.plugin(RDMA).allocate({ containerRequests: [{ devicesIds: ids }] }, { timeoutMs: BOUND_MS });
+    const record = join(node.root, 'state/granted/rdma', `${FIRST}-0`);
+    await eventually('it is written down', () => existsSync(record), BOUND_MS);
+    const prepare = () => node.kubelet.plugin(RDMA).preStartContainer({ devicesIds: ids }, { timeoutMs: BOUND_MS });
+    await prepare();
+    await node.stop('SIGKILL');
+    // As a driver that was loaded again leaves them: the container has what is the second HCA's now.
+    const was = '/dev/infiniband/uverbs0';
+    writeFileSync(record, readFileSync(record, 'utf8').replace(was, '/dev/infiniband/uverbs1'));
+    const logged = node.log.length;
+    node.start();
+    await node.logged('registered with the kubelet', START_MS, logged);
+    await advertised(RDMA, ALL);
+    await assert.rejects(prepare(), {
+      code: 'DEVICE_UNUSABLE',
+      message: /was given \/dev\/infiniband\/uverbs1, which is of/,
+    });
+    for (const torn of ['', '{"ids":']) {
+      writeFileSync(record, torn);
+      await prepare();
+    }
   });
 
   it('is there again after the kubelet restarted, and after it itself was killed', async () => {

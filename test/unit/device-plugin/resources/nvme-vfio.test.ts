@@ -89,6 +89,17 @@ describe('NVMe drives for user space as a resource', () => {
     await assert.rejects(async () => await kind.prepare?.(kind.units(found), found, limit), /\/dev\/vfio\/45 is gone/);
   });
 
+  it('know which files of a container are of another drive now', async () => {
+    const kind = kindOf();
+    const machine = await inventoryIn(tree);
+    const [first, second] = kind.units(machine);
+    assert.ok(first !== undefined && second !== undefined);
+    const { devices } = await kind.grant([first], machine, deadline());
+    const files = devices.map(({ hostPath }) => hostPath);
+    assert.equal(kind.foreignFile?.([first], machine, files), undefined);
+    assert.match(kind.foreignFile?.([second], machine, files) ?? '', /^\/dev\/vfio\/\d+$/);
+  });
+
   it('go as one unit where they are in one IOMMU group', async () => {
     for (const link of ['iommu_group']) tree.remove(`sys/bus/pci/devices/0000:16:00.0/${link}`);
     tree.link('sys/bus/pci/devices/0000:16:00.0/iommu_group', 'sys/kernel/iommu_groups/44');

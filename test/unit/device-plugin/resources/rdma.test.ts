@@ -131,6 +131,18 @@ describe('HCAs as a resource', () => {
     });
   });
 
+  it('know which files of a container are of another HCA now, whichever kinds they hand out', async () => {
+    const kind = rdmaKind(rdmaConfig({ deviceFiles: ['uverbs', 'umad', 'rdma_cm'] }), pathsOf(), []);
+    const [first, second] = kind.units(machine);
+    assert.ok(first !== undefined && second !== undefined);
+    const { devices } = await kind.grant([first], machine, deadline());
+    const files = devices.map(({ hostPath }) => hostPath);
+    const narrower = rdmaKind(rdmaConfig({ deviceFiles: ['uverbs'] }), pathsOf(), []);
+    assert.equal(narrower.foreignFile?.([first], machine, files), undefined);
+    assert.equal(narrower.foreignFile?.([first, second], machine, files), undefined);
+    assert.equal(narrower.foreignFile?.([second], machine, files), '/dev/infiniband/uverbs0');
+  });
+
   it('name a variable after the resource, so that a container may have several', async () => {
     const kind = rdmaKind(rdmaConfig({ name: 'storage-net' }), pathsOf(), []);
     using limit = deadline();
