@@ -1,7 +1,12 @@
 import type { StorageCapacityFacts } from '../kube/index.ts';
 
 /** What can be made of a class where a node is, by what the provisioner has published. */
-export type Published = { readonly capacityBytes: number; readonly maxVolumeBytes: number };
+export type Published = {
+  /** Of the object that says so. */
+  readonly key: string;
+  readonly capacityBytes: number;
+  readonly maxVolumeBytes: number;
+};
 
 const NONE: readonly StorageCapacityFacts[] = Object.freeze([]);
 
@@ -17,6 +22,10 @@ export class CapacityTable {
   /** Whether anything was published for the class at all: without it, nothing is known. */
   has(className: string): boolean {
     return this.#byClass.has(className);
+  }
+
+  find(key: string): StorageCapacityFacts | undefined {
+    return this.#byKey.get(key);
   }
 
   put(facts: StorageCapacityFacts): void {
@@ -44,11 +53,11 @@ export class CapacityTable {
   /** The largest that a node in the zone can use; undefined: none. */
   published(className: string, zone: string, node: string): Published | undefined {
     let best: Published | undefined;
-    for (const { segment, capacityBytes, maxVolumeBytes } of this.#byClass.get(className) ?? NONE) {
+    for (const { key, segment, capacityBytes, maxVolumeBytes } of this.#byClass.get(className) ?? NONE) {
       if (segment === undefined || capacityBytes === undefined) continue;
       if (segment.zones?.includes(zone) === false || segment.nodes?.includes(node) === false) continue;
       if (best !== undefined && best.capacityBytes >= capacityBytes) continue;
-      best = { capacityBytes, maxVolumeBytes: Math.min(maxVolumeBytes ?? capacityBytes, capacityBytes) };
+      best = { key, capacityBytes, maxVolumeBytes: Math.min(maxVolumeBytes ?? capacityBytes, capacityBytes) };
     }
     return best;
   }

@@ -61,15 +61,13 @@ export class Extender {
     const slots = this.#slots.find(candidates, this.#index.nodes);
     const { count } = candidates;
     let passed = 0;
-    let zone = NO_SLOT;
     for (let at = 0; at < count; at++) {
       const slot = slots[at] ?? NO_SLOT;
       const verdict = slot === REPEATED ? REPEATED : pass.of(slot);
       verdicts[at] = verdict;
-      if (verdict !== PASSED) continue;
-      zone = this.#commonZone(zone, passed++, slot);
+      if (verdict === PASSED) passed++;
     }
-    this.#charge(need, passed, zone);
+    this.#charge(need, passed);
     const refusals = this.#told(pass.refusals.list);
     return { answer: filterResult({ candidates, verdicts, refusals }), counts: { candidates: count, passed } };
   }
@@ -149,7 +147,7 @@ export class Extender {
     return scores;
   }
 
-  #charge(need: Need, passed: number, zone: number): void {
+  #charge(need: Need, passed: number): void {
     if (passed === 0) {
       this.#reservations.withdraw(need.pod.uid);
       return;
@@ -158,15 +156,7 @@ export class Extender {
     const reserved = need.wanted.map(({ claimKey, rawBytes }) => {
       return { claimKey, rawBytes, claimUid: this.#index.claims.find(claimKey)?.uid ?? '' };
     });
-    const name = zone < 0 ? undefined : this.#index.nodes.places.zoneName(zone);
-    this.#reservations.promise(need.pod.uid, reserved, name);
-  }
-
-  /** The zone that all nodes so far are in, else below 0. */
-  #commonZone(zone: number, before: number, slot: number): number {
-    const { nodes } = this.#index;
-    const here = nodes.places.at(nodes.place[slot] ?? 0).zone;
-    return before === 0 || zone === here ? here : NO_SLOT;
+    this.#reservations.promise(need.pod.uid, reserved);
   }
 
   #told(refusals: readonly Refusal[]): readonly Refusal[] {

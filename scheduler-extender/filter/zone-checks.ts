@@ -7,7 +7,7 @@ import { sizeText } from './size-text.ts';
 export type CapacityHolds = {
   /** Raw bytes, without those for the claims named: they are the pod's own. */
   heldBytes(own: readonly { readonly claimKey: string }[]): number;
-  unpublishedBytes(zone: string, own: readonly { readonly claimKey: string }[]): number;
+  unpublishedBytes(capacityKey: string, own: readonly { readonly claimKey: string }[]): number;
 };
 
 const some = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
@@ -62,7 +62,8 @@ export function refuseForPublished(
   zone: string,
   node: string,
 ): string | undefined {
-  let takenBytes: number | undefined;
+  // By what the pod's own claims take, the next of them finds less.
+  let takenBytes = 0;
   for (const { className, sizeBytes, rawBytes, policy, claimKey } of need.wanted) {
     if (!index.capacities.has(className)) continue;
     const published = index.capacities.published(className, zone, node);
@@ -72,13 +73,13 @@ export function refuseForPublished(
       return `claim ${claimKey} asks for ${sizeText(sizeBytes)}, the largest volume of class ${className} in zone ${zone} is ${sizeText(published.maxVolumeBytes)}`;
     }
     if (rawBytes === 0) continue;
-    takenBytes ??= holds.unpublishedBytes(zone, need.wanted);
     const usableShare = policy.k / shardCount(policy);
-    const freeBytes = published.capacityBytes - takenBytes * usableShare;
+    const unseenBytes = holds.unpublishedBytes(published.key, need.wanted) + takenBytes;
+    const freeBytes = published.capacityBytes - unseenBytes * usableShare;
     if (sizeBytes > freeBytes) {
       return `claim ${claimKey} asks for ${sizeText(sizeBytes)}, class ${className} has ${sizeText(freeBytes)} in zone ${zone} beside what is reserved`;
     }
-    takenBytes += rawBytes; // the pod's next claim finds less
+    takenBytes += rawBytes;
   }
   return undefined;
 }

@@ -1,4 +1,5 @@
-import { type ClusterIndex, type Kind, NO_SLOT, type Slot } from '../cluster/index.ts';
+import { shardCount } from '../../engine/blob/index.ts';
+import { type ClusterIndex, type Kind, NO_SLOT } from '../cluster/index.ts';
 import { type NeedRules, wantedVolume } from '../need/index.ts';
 import type { Reservations, Reserved } from './reservations.ts';
 
@@ -14,6 +15,8 @@ export class ReservationKeeper {
   readonly #reservations: Reservations;
   readonly #rules: NeedRules;
   readonly #stop: () => void;
+  /** What each published capacity said last, in bytes of data. */
+  readonly #published = new Map<string, number>();
 
   constructor(index: ClusterIndex, reservations: Reservations, rules: NeedRules) {
     this.#index = index;
@@ -31,7 +34,7 @@ export class ReservationKeeper {
     if (kind === 'claim') this.#claimChanged(key);
     else if (kind === 'pod') this.#podChanged(key);
     else if (kind === 'record') this.#recordChanged(key);
-    else if (kind === 'capacity') this.#reservations.published();
+    else if (kind === 'capacity') this.#capacityChanged(key);
   }
 
   #claimChanged(key: string): void {
@@ -41,7 +44,7 @@ export class ReservationKeeper {
     else if (facts.selectedNode !== '') {
       const reserved = this.#reservedFor(key);
       if (reserved === undefined || this.#index.storage.hasRecordNamed(VOLUME_PREFIX + facts.uid)) return;
-      this.#reservations.provisioning(reserved, this.#zoneOf(this.#index.nodes.names.find(facts.selectedNode)));
+      this.#reservations.provisioning(reserved);
     } else this.#reservations.gaveUp(key);
   }
 
@@ -53,10 +56,10 @@ export class ReservationKeeper {
 
   #podChanged(uid: string): void {
     const pod = this.#index.pods.find(uid);
-    if (pod === undefined) this.#reservations.podGone(uid);
+    if (pod === undefined) this.#reservations.withdraw(uid);
     else if (pod.slot === NO_SLOT && pod.nominated !== NO_SLOT) {
       const reserved = pod.claims.flatMap((key) => this.#reservedFor(key) ?? []);
-      this.#reservations.promise(uid, reserved, this.#zoneOf(pod.nominated));
+      this.#reservations.promise(uid, reserved);
     }
   }
 
@@ -74,9 +77,18 @@ export class ReservationKeeper {
     return { claimKey: key, claimUid: facts.uid, rawBytes: wanted.rawBytes };
   }
 
-  #zoneOf(slot: Slot): string | undefined {
-    const { nodes } = this.#index;
-    if (slot === NO_SLOT || nodes.present[slot] !== 1) return undefined;
-    return nodes.places.zoneName(nodes.places.at(nodes.place[slot] ?? 0).zone);
+  #capacityChanged(key: string): void {
+    const facts = this.#index.capacities.find(key);
+    const before = this.#published.get(key);
+    if (facts?.capacityBytes === undefined) {
+      this.#published.delete(key);
+      this.#reservations.unpublished(key);
+      return;
+    }
+    const wish = this.#index.classes.find(facts.className)?.wish;
+    const policy = (typeof wish === 'object' ? wish.policy : undefined) ?? this.#rules.defaultPolicy;
+    const fallenBytes = (before ?? facts.capacityBytes) - facts.capacityBytes;
+    this.#published.set(key, facts.capacityBytes);
+    this.#reservations.published(key, (fallenBytes * shardCount(policy)) / policy.k);
   }
 }

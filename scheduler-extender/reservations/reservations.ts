@@ -1,4 +1,5 @@
 import type { Clock } from '../../common/ports/index.ts';
+import { SettledBytes } from './settled-bytes.ts';
 
 /** A volume that will be made for a claim. */
 export type Reserved = {
@@ -20,110 +21,77 @@ export type ReservationTimes = {
 
 export const DEFAULT_TIMES: ReservationTimes = { promisedMs: 30_000, provisioningMs: 300_000, settlingMs: 10_000 };
 
-/** promised: filter said yes. provisioning: a node is chosen. settling: the volume is there, published capacities may not show it. */
-const STAGES = ['promised', 'provisioning', 'settling'] as const;
-export type Stage = (typeof STAGES)[number];
+/** promised: filter said yes. provisioning: a node is chosen. */
+const STAGES = ['promised', 'provisioning'] as const;
+type Stage = (typeof STAGES)[number];
 
-type Charge = Reserved & {
-  readonly podUid: string;
-  /** Where the volume will be used; undefined: not yet decided, so it counts everywhere. */
-  readonly zone: string | undefined;
-  readonly sinceMs: number;
-  readonly untilMs: number;
-};
-
-/** A published capacity that arrives so soon after a volume may have been measured before it. */
-const SAME_MOMENT_MS = 1000;
-
-class Totals {
-  anywhere = 0;
-  all = 0;
-  readonly zones = new Map<string, number>();
-
-  add({ zone, rawBytes }: Charge, sign: 1 | -1): void {
-    this.all += sign * rawBytes;
-    if (zone === undefined) this.anywhere += sign * rawBytes;
-    else this.zones.set(zone, (this.zones.get(zone) ?? 0) + sign * rawBytes);
-  }
-
-  in(zone: string): number {
-    return this.anywhere + (this.zones.get(zone) ?? 0);
-  }
-}
+type Charge = Reserved & { readonly podUid: string; readonly untilMs: number };
 
 /**
  * Capacity that pods being placed will take and that nothing else shows yet: without it, a burst of pods sees the same free bytes
  * each. A charge is a claim's, made when filter lets its pod pass, kept by the pod's UID and for a time, and replaced step by step by
- * what the API shows. Each kind of charge lives equally long, so the oldest is always the next to expire.
+ * what the API shows. It counts everywhere: shards lie in all zones, whichever the pod is in. Each stage has one lifetime, so the
+ * oldest charge is always the next to expire.
  */
 export class Reservations {
   readonly #clock: Clock;
   readonly #times: ReservationTimes;
-  readonly #stages: Readonly<Record<Stage, Map<string, Charge>>> = {
-    promised: new Map(),
-    provisioning: new Map(),
-    settling: new Map(),
-  };
-  readonly #totals: Readonly<Record<Stage, Totals>> = {
-    promised: new Totals(),
-    provisioning: new Totals(),
-    settling: new Totals(),
-  };
+  readonly #settled: SettledBytes;
+  readonly #stages: Readonly<Record<Stage, Map<string, Charge>>> = { promised: new Map(), provisioning: new Map() };
   readonly #ofPod = new Map<string, Set<string>>();
   readonly #ofClaimUid = new Map<string, string>();
+  #heldBytes = 0;
 
   constructor(clock: Clock, times: ReservationTimes = DEFAULT_TIMES) {
     this.#clock = clock;
     this.#times = times;
+    this.#settled = new SettledBytes(clock, times.settlingMs);
   }
 
-  get counts(): Readonly<Record<Stage, number>> {
-    const { promised, provisioning, settling } = this.#stages;
-    return { promised: promised.size, provisioning: provisioning.size, settling: settling.size };
+  /** Claims by what is waited for; settling: volumes that published capacities may not show. */
+  get counts(): Readonly<Record<Stage | 'settling', number>> {
+    const { promised, provisioning } = this.#stages;
+    return { promised: promised.size, provisioning: provisioning.size, settling: this.#settled.count };
   }
 
   /** Raw bytes that volume records do not show yet, without those of the claims named. */
   heldBytes(own: readonly Pick<Reserved, 'claimKey'>[]): number {
     this.#expire();
-    const { promised, provisioning } = this.#totals;
-    return promised.all + provisioning.all - this.#ownBytes(own, ['promised', 'provisioning'], undefined);
+    let ownBytes = 0;
+    for (const { claimKey } of own) ownBytes += this.#find(claimKey)?.rawBytes ?? 0;
+    return this.#heldBytes - ownBytes;
   }
 
-  /** Raw bytes that published capacities for nodes of the zone may not show yet, without those of the claims named. */
-  unpublishedBytes(zone: string, own: readonly Pick<Reserved, 'claimKey'>[]): number {
-    this.#expire();
-    const sum = STAGES.reduce((total, stage) => total + this.#totals[stage].in(zone), 0);
-    return sum - this.#ownBytes(own, STAGES, zone);
+  /** Raw bytes that the published capacity of that key may not show yet, without those of the claims named. */
+  unpublishedBytes(capacityKey: string, own: readonly Pick<Reserved, 'claimKey'>[]): number {
+    return this.heldBytes(own) + this.#settled.unshownBytes(capacityKey);
   }
 
   /** Filter let the pod pass: what it promised the pod before is replaced. */
-  promise(podUid: string, reserved: readonly Reserved[], zone?: string): void {
+  promise(podUid: string, reserved: readonly Reserved[]): void {
     this.#expire();
-    this.#dropPromised(podUid);
+    this.withdraw(podUid);
     for (const one of reserved) {
-      if (this.#stages.provisioning.has(one.claimKey) || this.#stages.settling.has(one.claimKey)) continue;
-      this.#enter('promised', one, podUid, zone);
+      if (!this.#stages.provisioning.has(one.claimKey)) this.#enter('promised', one, podUid);
     }
   }
 
-  /** Filter found no node: the pod holds nothing. */
+  /** Filter found no node, or the pod is gone. What is being made for it already is made all the same. */
   withdraw(podUid: string): void {
-    this.#dropPromised(podUid);
+    for (const key of [...(this.#ofPod.get(podUid) ?? [])]) {
+      if (this.#stages.promised.has(key)) this.#leave(key);
+    }
   }
 
   /** The API shows that a volume is being made, whoever decided it. */
-  provisioning(reserved: Reserved, zone: string | undefined): void {
-    const podUid = this.#leave(reserved.claimKey) ?? '';
-    this.#enter('provisioning', reserved, podUid, zone);
+  provisioning(reserved: Reserved): void {
+    this.#enter('provisioning', reserved, this.#find(reserved.claimKey)?.podUid ?? '');
   }
 
   /** The volume is there. */
   made(claimKey: string): void {
-    const stage = this.#stages.promised.has(claimKey) ? 'promised' : 'provisioning';
-    const charge = this.#stages[stage].get(claimKey);
-    if (charge === undefined) return;
-    this.#leave(claimKey);
-    this.#enter('settling', charge, charge.podUid, charge.zone);
+    const charge = this.#leave(claimKey);
+    if (charge !== undefined) this.#settled.add(charge.rawBytes);
   }
 
   /** The same, by the UID of its claim. */
@@ -142,33 +110,25 @@ export class Reservations {
     this.#leave(claimKey);
   }
 
-  /** The pod is gone. What is being made for it already is made all the same. */
-  podGone(podUid: string): void {
-    this.#dropPromised(podUid);
+  /** A capacity was published, by so many raw bytes lower than before. */
+  published(capacityKey: string, fallenBytes: number): void {
+    this.#settled.published(capacityKey, fallenBytes);
   }
 
-  /** New capacities were published: they show what was there before. */
-  published(): void {
-    const beforeMs = this.#clock.monotonicMs() - SAME_MOMENT_MS;
-    for (const { claimKey, sinceMs } of this.#stages.settling.values()) {
-      if (sinceMs > beforeMs) return;
-      this.#leave(claimKey);
-    }
+  unpublished(capacityKey: string): void {
+    this.#settled.withdrawn(capacityKey);
   }
 
-  #lifetimeMs(stage: Stage): number {
-    const { promisedMs, provisioningMs, settlingMs } = this.#times;
-    if (stage === 'promised') return promisedMs;
-    return stage === 'provisioning' ? provisioningMs : settlingMs;
+  #find(claimKey: string): Charge | undefined {
+    return this.#stages.promised.get(claimKey) ?? this.#stages.provisioning.get(claimKey);
   }
 
-  #enter(stage: Stage, { claimKey, claimUid, rawBytes }: Reserved, podUid: string, zone: string | undefined): void {
+  #enter(stage: Stage, { claimKey, claimUid, rawBytes }: Reserved, podUid: string): void {
     this.#leave(claimKey);
-    const sinceMs = this.#clock.monotonicMs();
-    const untilMs = sinceMs + this.#lifetimeMs(stage);
-    const charge: Charge = { claimKey, claimUid, rawBytes, podUid, zone, sinceMs, untilMs };
-    this.#stages[stage].set(claimKey, charge);
-    this.#totals[stage].add(charge, 1);
+    const lifetimeMs = stage === 'promised' ? this.#times.promisedMs : this.#times.provisioningMs;
+    const untilMs = this.#clock.monotonicMs() + lifetimeMs;
+    this.#stages[stage].set(claimKey, { claimKey, claimUid, rawBytes, podUid, untilMs });
+    this.#heldBytes += rawBytes;
     if (claimUid !== '') this.#ofClaimUid.set(claimUid, claimKey);
     if (podUid === '') return;
     const claims = this.#ofPod.get(podUid) ?? new Set();
@@ -176,38 +136,16 @@ export class Reservations {
     this.#ofPod.set(podUid, claims);
   }
 
-  /** The pod that it was charged for. */
-  #leave(claimKey: string): string | undefined {
-    for (const stage of STAGES) {
-      const charge = this.#stages[stage].get(claimKey);
-      if (charge === undefined) continue;
-      this.#stages[stage].delete(claimKey);
-      this.#totals[stage].add(charge, -1);
-      this.#ofClaimUid.delete(charge.claimUid);
-      const claims = this.#ofPod.get(charge.podUid);
-      claims?.delete(claimKey);
-      if (claims?.size === 0) this.#ofPod.delete(charge.podUid);
-      return charge.podUid;
-    }
-    return undefined;
-  }
-
-  #dropPromised(podUid: string): void {
-    for (const key of [...(this.#ofPod.get(podUid) ?? [])]) {
-      if (this.#stages.promised.has(key)) this.#leave(key);
-    }
-  }
-
-  #ownBytes(own: readonly Pick<Reserved, 'claimKey'>[], stages: readonly Stage[], zone: string | undefined): number {
-    let sum = 0;
-    for (const { claimKey } of own) {
-      for (const stage of stages) {
-        const charge = this.#stages[stage].get(claimKey);
-        if (charge === undefined) continue;
-        if (zone === undefined || charge.zone === undefined || charge.zone === zone) sum += charge.rawBytes;
-      }
-    }
-    return sum;
+  #leave(claimKey: string): Charge | undefined {
+    const charge = this.#find(claimKey);
+    if (charge === undefined) return undefined;
+    for (const stage of STAGES) this.#stages[stage].delete(claimKey);
+    this.#heldBytes -= charge.rawBytes;
+    this.#ofClaimUid.delete(charge.claimUid);
+    const claims = this.#ofPod.get(charge.podUid);
+    claims?.delete(claimKey);
+    if (claims?.size === 0) this.#ofPod.delete(charge.podUid);
+    return charge;
   }
 
   #expire(): void {
