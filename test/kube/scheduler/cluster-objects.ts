@@ -1,0 +1,81 @@
+import { CoreV1Api, type KubeConfig, StorageV1Api } from '@kubernetes/client-node';
+import { until } from '../host/until.ts';
+
+const DRIVER = 'csi.nabustore.io';
+const WAIT_MS = 60_000;
+
+/** The namespace and the service account that pods need before they can be made. */
+export async function untilPodsCanBeMade(config: KubeConfig, namespace: string): Promise<void> {
+  const core = config.makeApiClient(CoreV1Api);
+  await until('there is a namespace', WAIT_MS, () => core.readNamespace({ name: namespace }));
+  await until('there is a service account', WAIT_MS, () =>
+    core.createNamespacedServiceAccount({ namespace, body: { metadata: { name: 'default' } } }),
+  );
+}
+
+export type NodeGiven = { readonly zone?: string; readonly attachLimit?: number; readonly cpu?: string };
+
+/** A node that is an object, ready for pods, with our driver on it. */
+export async function makeNode(config: KubeConfig, name: string, given: NodeGiven = {}): Promise<void> {
+  const { zone = 'a', attachLimit = 128, cpu = '4' } = given;
+  const core = config.makeApiClient(CoreV1Api);
+  const labels = { 'topology.nabustore.io/zone': zone, 'kubernetes.io/hostname': name };
+  const quantities = { cpu, memory: '64Gi', pods: '1000' };
+  await core.createNode({ body: { metadata: { name, labels } } });
+  const conditions = [{ type: 'Ready', status: 'True', reason: 'Test', message: 'as an object can be' }];
+  const status = { capacity: quantities, allocatable: quantities, conditions };
+  await core.replaceNodeStatus({ name, body: { metadata: { name, labels }, status } });
+  // Admission makes every node unready at first; what would lift that (a controller) does not run here.
+  await core.patchNode({ name, body: [{ op: 'remove', path: '/spec/taints' }] });
+  const drivers = [{ name: DRIVER, nodeID: name, topologyKeys: [], allocatable: { count: attachLimit } }];
+  const storage = config.makeApiClient(StorageV1Api);
+  await storage.createCSINode({ body: { metadata: { name }, spec: { drivers } } });
+}
+
+export async function makeClass(config: KubeConfig, name: string): Promise<void> {
+  await config.makeApiClient(StorageV1Api).createStorageClass({
+    body: {
+      metadata: { name },
+      provisioner: DRIVER,
+      volumeBindingMode: 'WaitForFirstConsumer',
+      parameters: { policy: 'replica:3' },
+    },
+  });
+}
+
+export async function makeClaim(config: KubeConfig, namespace: string, name: string, storage: string): Promise<void> {
+  const spec = { storageClassName: 'fast', accessModes: ['ReadWriteOnce'], resources: { requests: { storage } } };
+  const body = { metadata: { name }, spec };
+  await config.makeApiClient(CoreV1Api).createNamespacedPersistentVolumeClaim({ namespace, body });
+}
+
+export type PodGiven = {
+  readonly claim?: string;
+  readonly cpu?: string;
+  readonly high?: boolean;
+  readonly node?: string;
+};
+
+/** A pod that a scheduler asks the extender about. */
+export async function makePod(
+  config: KubeConfig,
+  namespace: string,
+  name: string,
+  given: PodGiven = {},
+): Promise<void> {
+  const limits = { cpu: given.cpu ?? '10m', memory: '16Mi', 'nabustore.io/locality': '1' };
+  await config.makeApiClient(CoreV1Api).createNamespacedPod({
+    namespace,
+    body: {
+      metadata: { name },
+      spec: {
+        containers: [{ name: 'main', image: 'example.com/none', resources: { limits, requests: limits } }],
+        ...(given.high === true ? { priorityClassName: 'high' } : {}),
+        ...(given.node === undefined ? {} : { nodeSelector: { 'kubernetes.io/hostname': given.node } }),
+        ...(given.claim === undefined
+          ? {}
+          : { volumes: [{ name: 'v', persistentVolumeClaim: { claimName: given.claim } }] }),
+      },
+    },
+  });
+}

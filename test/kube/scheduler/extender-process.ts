@@ -1,0 +1,51 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { get } from '../../support/extender/served.ts';
+import { until } from '../host/until.ts';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const READY_MS = 60_000;
+
+/** `nabu scheduler-extender` beside a control plane of a test, plain HTTP. */
+export class ExtenderProcess {
+  readonly port: number;
+  readonly #child: ChildProcess;
+
+  private constructor(port: number, child: ChildProcess) {
+    this.port = port;
+    this.#child = child;
+  }
+
+  /** Resolves when it listens. */
+  static async start(kubeconfig: string, ...flags: string[]): Promise<ExtenderProcess> {
+    const args = ['--disable-warning=ExperimentalWarning', join(ROOT, 'cli/main.ts'), 'scheduler-extender'];
+    const where = ['--kubeconfig', kubeconfig, '--listen', '127.0.0.1:0'];
+    const child = spawn(process.execPath, [...args, ...where, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const said: string[] = [];
+    for await (const line of createInterface({ input: child.stderr })) {
+      said.push(line);
+      const { message, port } = JSON.parse(line);
+      if (message !== 'listening') continue;
+      child.stderr.resume(); // nobody reads the rest, and it must not block
+      return new ExtenderProcess(port, child);
+    }
+    throw new Error(`the extender has ended: ${said.join('\n')}`);
+  }
+
+  async untilReady(): Promise<void> {
+    await until('the extender is ready', READY_MS, async () => {
+      const { status, text } = await get(this.port, '/readyz');
+      if (status !== 200) throw new Error(text);
+      return true;
+    });
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const gone = once(this.#child, 'exit');
+    this.#child.kill(signal);
+    await gone;
+  }
+}
