@@ -33,10 +33,11 @@ export class ByteWriter {
     this.#length = to;
   }
 
-  /** Room for so many bytes, which the callback writes itself from a position on; it returns the position behind them. */
-  fill(most: number, write: (bytes: Uint8Array, at: number) => number): void {
+  /** Room for so many bytes, which the callback writes itself from a position on, singly or as words; it returns where it ended. */
+  fill(most: number, write: (bytes: Uint8Array, words: DataView, at: number) => number): void {
     this.reserve(most);
-    this.#length = write(this.#bytes, this.#length);
+    const words = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length);
+    this.#length = write(this.#bytes, words, this.#length);
   }
 
   /** As bytes of a loop: what is copied here is a name of a node, below the cost of a call. */

@@ -76,25 +76,44 @@ export function filterError(message: string): string {
   return JSON.stringify({ Error: message });
 }
 
-const BEFORE_HOST = new Uint8Array(Buffer.from(',{"Host":"'));
-const BEFORE_SCORE = new Uint8Array(Buffer.from('","Score":'));
+/** Four characters as one store: what stands around each of 5,000 names costs as much as the names otherwise. */
+const word = (text: string): number => Buffer.from(text).readUInt32LE(0);
+const half = (text: string): number => Buffer.from(text).readUInt16LE(0);
+const BEFORE_HOST = [word(',{"H'), word('ost"'), half(':"')] as const;
+const BEFORE_SCORE = [word('","S'), word('core'), half('":')] as const;
+const AROUND_BYTES = 10;
 /** With a score of two digits and the brace behind it. */
-const MOST_AROUND = BEFORE_HOST.length + BEFORE_SCORE.length + 3;
+const MOST_AROUND = 2 * AROUND_BYTES + 3;
 
-function writeHosts(candidates: Candidates, scores: Int32Array, bytes: Uint8Array, from: number): number {
+function writeHosts(
+  candidates: Candidates,
+  scores: Int32Array,
+  bytes: Uint8Array,
+  words: DataView,
+  from: number,
+): number {
   const { body, count, nameFrom, nameTo } = candidates;
+  const [host0, host1, host2] = BEFORE_HOST;
+  const [score0, score1, score2] = BEFORE_SCORE;
   let to = from;
   for (let at = 0; at < count; at++) {
     const score = scores[at] ?? 0;
     if (score === REPEATED) continue;
-    for (let read = to === from ? 1 : 0; read < BEFORE_HOST.length; read++) bytes[to++] = BEFORE_HOST[read] ?? 0;
+    words.setUint32(to, host0, true);
+    words.setUint32(to + 4, host1, true);
+    words.setUint16(to + 8, host2, true);
+    to += AROUND_BYTES;
     const end = nameTo[at] ?? 0;
     for (let read = nameFrom[at] ?? 0; read < end; read++) bytes[to++] = body[read] ?? 0;
-    for (let read = 0; read < BEFORE_SCORE.length; read++) bytes[to++] = BEFORE_SCORE[read] ?? 0;
+    words.setUint32(to, score0, true);
+    words.setUint32(to + 4, score1, true);
+    words.setUint16(to + 8, score2, true);
+    to += AROUND_BYTES;
     if (score >= 10) bytes[to++] = BYTE.zero + 1;
     bytes[to++] = BYTE.zero + (score % 10);
     bytes[to++] = BYTE.closeBrace;
   }
+  if (to > from) bytes[from] = BYTE.openBracket; // in place of the first comma
   return to;
 }
 
@@ -104,8 +123,8 @@ export function hostPriorities(candidates: Candidates, scores: Int32Array): Buff
   let namesBytes = 0;
   for (let at = 0; at < count; at++) namesBytes += (nameTo[at] ?? 0) - (nameFrom[at] ?? 0);
   writer.reset();
-  writer.byte(BYTE.openBracket);
-  writer.fill(namesBytes + count * MOST_AROUND, (bytes, at) => writeHosts(candidates, scores, bytes, at));
+  writer.fill(namesBytes + count * MOST_AROUND, (bytes, words, at) => writeHosts(candidates, scores, bytes, words, at));
+  if (writer.length === 0) writer.byte(BYTE.openBracket);
   writer.byte(BYTE.closeBracket);
   return writer.taken();
 }
