@@ -12,7 +12,7 @@ import { type PlannedDevice, planClaim } from './claim-plan.ts';
 import type { ClaimRecord, HeldDevice } from './claim-record.ts';
 import { ClaimRecords, checkedUid } from './claim-records.ts';
 import type { ClaimablePool } from './claimable-pool.ts';
-import { type DraDevice, draDevices } from './dra-device.ts';
+import { type DraDevice, draDevices, isPublished } from './dra-device.ts';
 import { claimOverrides } from './parameters.ts';
 
 /** One device of a prepared claim, for the kubelet. */
@@ -108,10 +108,22 @@ export class ClaimPreparer {
     this.#options.onChange?.();
   }
 
-  /** What was written down since the machine was booted. */
+  /** What was written down since the machine was booted, and holds still. */
   #known(uid: string): ClaimRecord | undefined {
     const known = this.#records.get(uid);
-    return known?.bootId === this.#options.bootId ? known : undefined;
+    return known?.bootId === this.#options.bootId && this.#hasOwnFiles(known) ? known : undefined;
+  }
+
+  /** A driver that is loaded again may give the numbers of device files to other devices. Of one that is away nobody knows. */
+  #hasOwnFiles({ devices, grants }: ClaimRecord): boolean {
+    const all = this.#devices();
+    return devices.every(({ resource, device: name }, at) => {
+      const pool = this.#options.pools.get(resource);
+      const device = all.find((one) => one.resource === resource && one.device === name);
+      if (pool === undefined || device === undefined || !isPublished(device)) return true;
+      const files = grants[at]?.devices.map(({ hostPath }) => hostPath) ?? [];
+      return pool.kind.foreignFile?.(device.units.slice(0, 1), pool.machine.inventory, files) === undefined;
+    });
   }
 
   async #fetched(id: ClaimId, deadline: Deadline): Promise<AllocatedClaim> {

@@ -167,6 +167,24 @@ describe('claims', () => {
     await hanging;
   });
 
+  it('are made anew where their device files are of other devices now', async () => {
+    await using node = await ClaimNode.begin();
+    const claim = node.claim('train', [HCA]);
+    await node.kubelet.prepare(claim);
+    assert.match(JSON.stringify(node.rig.spec(claim.uid)), /uverbs0/);
+    const machine = node.pools[0]?.machine;
+    const [first, second, ...others] = machine?.inventory.hcas ?? [];
+    assert.ok(machine !== undefined && first !== undefined && second !== undefined);
+    const hcas = [{ ...first, uverbs: second.uverbs }, { ...second, uverbs: first.uverbs }, ...others];
+    machine.inventory = { ...machine.inventory, hcas };
+    await node.kubelet.prepare(claim);
+    assert.match(JSON.stringify(node.rig.spec(claim.uid)), /uverbs1/);
+    assert.doesNotMatch(JSON.stringify(node.rig.spec(claim.uid)), /uverbs0/);
+    machine.inventory = { ...machine.inventory, hcas: [hcas[1] ?? second, ...others] };
+    node.api.fault = () => 503;
+    await node.kubelet.prepare(claim); // unplugged: as it was
+  });
+
   it('leave nothing when they end, as often as they do', async () => {
     await using node = await ClaimNode.begin();
     const claim = node.claim('train', [HCA]);
