@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { silentLogger } from '../../../../common/logging/index.ts';
+import { SimClock } from '../../../../common/ports/index.ts';
+import { epoch, nodeId } from '../../../../engine/blob/index.ts';
+import type { ControlClient, Volume } from '../../../../engine/control/index.ts';
+import type { ClusterMap, MapNode } from '../../../../engine/placement/index.ts';
+import { ClusterIndex } from '../../../../scheduler-extender/cluster/index.ts';
+import { ControlSource } from '../../../../scheduler-extender/watch/index.ts';
+
+const GIB = 2 ** 30;
+
+function mapNode(at: number): MapNode {
+  return {
+    id: nodeId(`s${at}`),
+    address: { host: '127.0.0.1', port: 1 },
+    domain: { zone: 'a', rack: `r${at}`, host: `h${at}` },
+    weight: 1,
+    state: 'up',
+    capacityBytes: 10 * GIB,
+  };
+}
+
+function volume(at: number, sizeGib: number): Volume {
+  return {
+    id: String(at).padStart(32, '0'),
+    name: `pvc-uid-${at}`,
+    policy: 'ec:4+2',
+    failureDomain: 'host',
+    maxShardsPerDomain: 1,
+    provisioning: 'thick',
+    tier: '',
+    state: 'ready',
+    sizeBytes: BigInt(sizeGib) * 2n ** 30n,
+    resourceVersion: BigInt(sizeGib),
+    homeSet: ['s0', 's1'],
+    homeSetVersion: 1n,
+    generation: 0n,
+    createdMs: 0n,
+    parameters: {},
+    attachment: null,
+    report: null,
+  };
+}
+
+describe('what control tells', () => {
+  let nodes: MapNode[];
+  let volumes: nabustore.v1.Volume[];
+  let isBroken: boolean;
+  let index: ClusterIndex;
+  let clock: SimClock;
+  let source: ControlSource;
+
+  const control: Pick<ControlClient, 'getMap' | 'listVolumes'> = {
+    getMap: async (): Promise<ClusterMap> => {
+      if (isBroken) throw new Error('control is away');
+      return { clusterId: '0'.repeat(32), epoch: epoch(1), nodes };
+    },
+    listVolumes: async ({ pageToken = '', limit = 100 }) => {
+      const from = Number(pageToken);
+      const page = volumes.slice(from, from + Math.min(limit, 2));
+      const nextPageToken = from + page.length < volumes.length ? String(from + page.length) : '';
+      return { volumes: page, nextPageToken };
+    },
+  };
+
+  beforeEach(() => {
+    nodes = [mapNode(0), mapNode(1)];
+    volumes = [volume(1, 1), volume(2, 2), volume(3, 3)];
+    isBroken = false;
+    index = new ClusterIndex();
+    clock = new SimClock();
+    source = new ControlSource({ control, sink: index, pollMs: 1000, clock, logger: silentLogger });
+  });
+  afterEach(() => source.stop());
+
+  it('is known after the first look, all pages of it', async () => {
+    source.start();
+    await clock.advance(1);
+    assert.deepEqual(index.storage.counts, { storageNodes: 2, records: 3, contents: 0 });
+    assert.equal(source.state.synced, true);
+    assert.equal(index.storage.freeBytes, 18 * GIB - 9 * GIB);
+    assert(index.storage.hasRecordNamed('pvc-uid-2'));
+  });
+
+  it('follows what changes, and forgets what is gone', async () => {
+    source.start();
+    await clock.advance(1);
+    const told: string[] = [];
+    index.onChange((kind, key) => told.push(`${kind} ${key.replace(/^0+/, '')}`));
+    await clock.advance(1000);
+    assert.deepEqual(told, [], 'what is as it was is not told again');
+    volumes = [volume(1, 4), volume(3, 3)];
+    nodes = [mapNode(0)];
+    await clock.advance(1000);
+    assert.deepEqual(told, ['storageNode s1', 'record 1', 'record 2']);
+    assert.equal(index.storage.freeBytes, 9 * GIB - 10.5 * GIB);
+  });
+
+  it('forgets nothing while control is away, says so, and goes on when it is back', async () => {
+    source.start();
+    await clock.advance(1);
+    isBroken = true;
+    volumes = [];
+    await clock.advance(5000);
+    assert.equal(index.storage.counts.records, 3);
+    assert.match(source.state.trouble, /control is away/);
+    await assert.rejects(source.catchUp(), { code: 'UNAVAILABLE' });
+    isBroken = false;
+    await source.catchUp();
+    assert.deepEqual([index.storage.counts.records, source.state.trouble], [0, '']);
+  });
+});
