@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   nri: () => import('./commands/nri.ts'),
   admission: () => import('./commands/admission.ts'),
   'scheduler-extender': () => import('./commands/scheduler-extender.ts'),
+  'scheduler-admission': () => import('./commands/scheduler-admission.ts'),
   'volume-server': () => import('./commands/volume-server.ts'),
   version: () => import('./commands/version.ts'),
 };

@@ -8,27 +8,10 @@ import { limitHeapGrowth } from './heap-limits.ts';
 import { KubeLeaseStore, LeaderLease, Leadership } from './leader/index.ts';
 import { ReservationKeeper, Reservations } from './reservations/index.ts';
 import { ExtenderMetrics, ExtenderServer, HealthServer } from './server/index.ts';
-import { ClusterWatches, ControlSource } from './watch/index.ts';
+import { ClusterWatches, openControlSource } from './watch/index.ts';
 
 /** Longer than a scheduler needs from our answer to what the API shows of it. */
 const GRACE_MS = 2000;
-
-type Closing = { close(): void };
-
-/** Loaded only where control is read: gRPC takes its memory. */
-async function controlSource(
-  config: ExtenderConfig,
-  sink: ClusterIndex,
-  logger: Logger,
-): Promise<{ source: ControlSource; client: Closing }> {
-  const [{ ControlClient }, { parseAddress }] = await Promise.all([
-    import('../engine/control/index.ts'),
-    import('../common/grpc/index.ts'),
-  ]);
-  const client = new ControlClient(parseAddress(config.control));
-  const options = { control: client, sink, pollMs: config.controlPollMs, clock: realClock, logger };
-  return { source: new ControlSource(options), client };
-}
 
 /** Runs an extender until SIGTERM or SIGINT. */
 export async function runExtender(config: ExtenderConfig): Promise<void> {
@@ -49,7 +32,7 @@ export async function runExtender(config: ExtenderConfig): Promise<void> {
   const { promisedMs, provisioningMs, settlingMs } = config;
   const reservations = new Reservations(realClock, { promisedMs, provisioningMs, settlingMs });
   const keeper = new ReservationKeeper(index, reservations, rules.need);
-  const control = config.control === '' ? undefined : await controlSource(config, index, logger);
+  const control = config.control === '' ? undefined : await openControlSource(config, index, logger);
   const watches = await ClusterWatches.start({
     kubeconfig: config.kubeconfig,
     labels: labelsOf(config),

@@ -3,15 +3,15 @@ import type { ReviewOutcome } from './admission-review.ts';
 
 /** The figures of an admission server. */
 export class AdmissionMetrics {
-  readonly #registry = new Registry();
+  readonly registry = new Registry();
   readonly #reviews = new Counter({
-    registers: [this.#registry],
+    registers: [this.registry],
     name: 'nabustore_admission_reviews_total',
     help: 'Pods that were looked at, by what became of them.',
     labelNames: ['outcome'],
   });
   readonly #latency = new Histogram({
-    registers: [this.#registry],
+    registers: [this.registry],
     name: 'nabustore_admission_review_duration_seconds',
     help: 'Time a review took, without its way over the network.',
     buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1],
@@ -22,11 +22,11 @@ export class AdmissionMetrics {
   }
 
   get contentType(): string {
-    return this.#registry.contentType;
+    return this.registry.contentType;
   }
 
   async exposition(): Promise<string> {
-    return await this.#registry.metrics();
+    return await this.registry.metrics();
   }
 
   reviewed(outcome: ReviewOutcome | 'invalid', latencyMs: number): void {

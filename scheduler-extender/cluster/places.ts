@@ -59,6 +59,11 @@ export class Places {
     return this.#racks.names[rack] ?? '';
   }
 
+  /** 'zone/rail'; '' for NO_RAIL. */
+  railPath(rail: number): string {
+    return this.#rails.names[rail] ?? '';
+  }
+
   findZone(name: string): number | undefined {
     return this.#zones.find(name);
   }

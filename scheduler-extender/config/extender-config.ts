@@ -91,6 +91,36 @@ export const EXTENDER_CONFIG = defineConfig('scheduler-extender', {
 
 export type ExtenderConfig = ConfigOf<typeof EXTENDER_CONFIG.options>;
 
+/** What decisions are made of: whoever else decides has to be told the same. */
+export const RULE_OPTIONS = pick(EXTENDER_CONFIG.options, [
+  'defaultPolicy',
+  'assumedFill',
+  'nearBytes',
+  'requiredShare',
+  'bandwidthGbytes',
+  'roundTripUs',
+  'firstByteTrips',
+  'indirectSlowdown',
+  'hcaContention',
+  'insignificantMs',
+  'worstRatio',
+]);
+
+/** What is watched, and by which labels nodes have their places. */
+export const WATCH_OPTIONS = pick(EXTENDER_CONFIG.options, [
+  'kubeconfig',
+  'control',
+  'controlPollMs',
+  'staleMs',
+  'zoneLabels',
+  'rackLabels',
+  'railLabels',
+]);
+
+function pick<T extends object, K extends keyof T>(from: T, names: readonly K[]): Pick<T, K> {
+  return Object.fromEntries(names.map((name) => [name, from[name]])) as Pick<T, K>;
+}
+
 /** 'HOST:PORT', '[::1]:8470'. Throws CONFIG_INVALID. */
 export function hostPort(name: string, text: string): { readonly host: string; readonly port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
@@ -129,7 +159,7 @@ function scaled(values: Record<Distance, number>, by: (value: number) => number)
 }
 
 /** Throws CONFIG_INVALID, POLICY_UNKNOWN. */
-export function rulesOf(config: ExtenderConfig): DecisionRules {
+export function rulesOf(config: ConfigOf<typeof RULE_OPTIONS>): DecisionRules {
   return {
     need: {
       defaultPolicy: parsePolicy(config.defaultPolicy),
@@ -149,7 +179,7 @@ export function rulesOf(config: ExtenderConfig): DecisionRules {
   };
 }
 
-export function labelsOf(config: ExtenderConfig): PlaceLabels {
+export function labelsOf(config: Pick<ExtenderConfig, 'zoneLabels' | 'rackLabels' | 'railLabels'>): PlaceLabels {
   return { zone: listOf(config.zoneLabels), rack: listOf(config.rackLabels), rail: listOf(config.railLabels) };
 }
 

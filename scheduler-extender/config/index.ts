@@ -1,1 +1,11 @@
-export { EXTENDER_CONFIG, type ExtenderConfig, hostPort, labelsOf, listOf, rulesOf, tlsOf } from './extender-config.ts';
+export {
+  EXTENDER_CONFIG,
+  type ExtenderConfig,
+  hostPort,
+  labelsOf,
+  listOf,
+  RULE_OPTIONS,
+  rulesOf,
+  tlsOf,
+  WATCH_OPTIONS,
+} from './extender-config.ts';

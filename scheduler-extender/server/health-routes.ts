@@ -2,7 +2,11 @@ import type { FastifyInstance } from 'fastify';
 import type { ExtenderMetrics } from './extender-metrics.ts';
 
 /** Health, readiness and metrics, on whichever server is asked for them. */
-export function addHealth(app: FastifyInstance, unready: () => string | undefined, metrics: ExtenderMetrics): void {
+export function addHealth(
+  app: FastifyInstance,
+  unready: () => string | undefined,
+  metrics: Pick<ExtenderMetrics, 'registry'>,
+): void {
   app.get('/healthz', (_, reply) => reply.type('text/plain').send('ok\n'));
   app.get('/readyz', (_, reply) => {
     const reason = unready();

@@ -9,7 +9,7 @@ type Address = { readonly host: string; readonly port: number };
 export class HealthServer {
   readonly #app: FastifyInstance;
 
-  constructor(unready: () => string | undefined, metrics: ExtenderMetrics) {
+  constructor(unready: () => string | undefined, metrics: Pick<ExtenderMetrics, 'registry'>) {
     this.#app = Fastify({ logger: false, bodyLimit: 1024 });
     addHealth(this.#app, unready, metrics);
   }

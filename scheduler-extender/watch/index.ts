@@ -1,2 +1,3 @@
 export { ClusterWatches, type ClusterWatchesOptions } from './cluster-watches.ts';
 export { ControlSource, type ControlSourceOptions } from './control-source.ts';
+export { openControlSource } from './open-control-source.ts';

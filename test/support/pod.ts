@@ -36,7 +36,7 @@ export function pod(containers: readonly TestContainer[], spec: Partial<TestPod[
   };
 }
 
-/** RFC 6902 for additions to objects alone, as the API server applies them. */
+/** RFC 6902 for additions to objects and to ends of lists, as the API server applies them. */
 export function patched(document: unknown, patch: readonly AddOperation[]): unknown {
   const copy: unknown = structuredClone(document);
   for (const { path, value } of patch) {
@@ -45,7 +45,8 @@ export function patched(document: unknown, patch: readonly AddOperation[]): unkn
     const last = names.pop() ?? '';
     const parent: unknown = names.reduce((at: unknown, name) => Reflect.get(Object(at), name), copy);
     if (typeof parent !== 'object' || parent === null) throw new RangeError(`nothing is at ${path}`);
-    Reflect.set(parent, last, structuredClone(value));
+    if (Array.isArray(parent) && last === '-') parent.push(structuredClone(value));
+    else Reflect.set(parent, last, structuredClone(value));
   }
   return copy;
 }

@@ -1,0 +1,24 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { GateController } from '../gate/index.ts';
+
+/** What the gate has done, beside the figures of the webhook. */
+export function gateFigures(registry: Registry, gate: Pick<GateController, 'waiting' | 'lifted'>): void {
+  new Gauge({
+    registers: [registry],
+    name: 'nabustore_gate_waiting_pods',
+    help: 'Pods behind the scheduling gate.',
+    collect() {
+      this.set(gate.waiting);
+    },
+  });
+  let told = 0;
+  new Counter({
+    registers: [registry],
+    name: 'nabustore_gate_lifted_total',
+    help: 'Pods that were let to the scheduler.',
+    collect() {
+      this.inc(gate.lifted - told);
+      told = gate.lifted;
+    },
+  });
+}

@@ -1,0 +1,108 @@
+import { hostname } from 'node:os';
+import { AdmissionMetrics, AdmissionServer, TlsFiles } from '../../common/admission/index.ts';
+import { NabuError } from '../../common/errors/index.ts';
+import { formatAddress } from '../../common/grpc/index.ts';
+import { createLogger, type Logger } from '../../common/logging/index.ts';
+import { realClock } from '../../common/ports/index.ts';
+import { ClusterIndex } from '../cluster/index.ts';
+import { hostPort, labelsOf, listOf, rulesOf } from '../config/index.ts';
+import { ExtenderHealth, GateController, KubeGatedPods, readyProbe } from '../gate/index.ts';
+import { limitHeapGrowth } from '../heap-limits.ts';
+import { KubeLeaseStore, LeaderLease } from '../leader/index.ts';
+import { HealthServer } from '../server/index.ts';
+import { ClusterWatches, openControlSource } from '../watch/index.ts';
+import { gateFigures } from './gate-figures.ts';
+import { GATE } from './marker-patch.ts';
+import type { SchedulerAdmissionConfig } from './options.ts';
+import { type Admission, placePod } from './place-pod.ts';
+
+export { SCHEDULER_ADMISSION_CONFIG } from './options.ts';
+
+type Gate = { readonly controller: GateController; stop(): Promise<void> };
+
+/** Lifts gates while it leads and an extender answers. Throws CONFIG_INVALID. */
+async function startGate(config: SchedulerAdmissionConfig, identity: string, logger: Logger): Promise<Gate> {
+  if (config.extender === '')
+    throw NabuError.of('CONFIG_INVALID', {
+      source: 'extender',
+      reason: 'gates are lifted while it answers: say where',
+    });
+  const { kubeconfig } = config;
+  const health = new ExtenderHealth(readyProbe(config.extender), realClock, logger);
+  const api = await KubeGatedPods.open({ kubeconfig, gate: GATE, clock: realClock, logger });
+  const store = config.lease === '' ? undefined : await KubeLeaseStore.open(kubeconfig, config.lease);
+  const lease =
+    store &&
+    new LeaderLease({ store, identity, clock: realClock, logger, onElected: () => logger.info('gates are ours') });
+  const closed = (): string | undefined => {
+    if (lease?.isHeld === false) return 'another one lifts gates, or nobody is elected yet';
+    return health.unhealthy();
+  };
+  const rate = { perSecond: config.gateRate, burst: config.gateBurst };
+  const controller = new GateController({ api, rate, closed, clock: realClock, logger });
+  health.start();
+  lease?.start();
+  controller.start();
+  return {
+    controller,
+    stop: async () => {
+      await controller.stop();
+      await Promise.all([health.stop(), lease?.stop()]);
+    },
+  };
+}
+
+/** Runs the webhook, and the gate where there is one, until SIGTERM or SIGINT. */
+export async function runSchedulerAdmission(config: SchedulerAdmissionConfig, version: string): Promise<void> {
+  limitHeapGrowth();
+  const identity = config.identity === '' ? `${hostname()}-${process.pid}` : config.identity;
+  const clock = realClock;
+  const logger = createLogger({ level: config.logLevel, fields: { binary: 'scheduler-admission', identity } });
+  const ended = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
+  });
+  const listen = hostPort('listen', config.listen);
+  const index = new ClusterIndex();
+  const schedulers = new Set(listOf(config.schedulers));
+  const admission: Admission = {
+    index,
+    rules: rulesOf(config),
+    labels: labelsOf(config),
+    placement: config,
+    schedulers,
+    advisesOthers: config.adviseOthers,
+    gates: config.gates,
+  };
+  await using closing = new AsyncDisposableStack();
+  const control = config.control === '' ? undefined : await openControlSource(config, index, logger);
+  closing.defer(() => control?.client.close());
+  const watches = await ClusterWatches.start({
+    kubeconfig: config.kubeconfig,
+    labels: admission.labels,
+    sink: index,
+    staleMs: config.staleMs,
+    further: control === undefined ? [] : [control.source],
+    clock,
+    logger,
+  });
+  closing.defer(() => watches.stop());
+  const gate = config.gates && schedulers.size > 0 ? await startGate(config, identity, logger) : undefined;
+  closing.defer(() => gate?.stop());
+  const metrics = new AdmissionMetrics();
+  if (gate !== undefined) gateFigures(metrics.registry, gate.controller);
+  const files = await TlsFiles.open({ certPath: config.tlsCert, keyPath: config.tlsKey, clock, logger });
+  closing.defer(() => files.close());
+  const judge = (request: Parameters<typeof placePod>[0]): ReturnType<typeof placePod> => placePod(request, admission);
+  const server = await AdmissionServer.create({ tls: files.pair, judge, metrics, clock, logger });
+  closing.defer(() => server.close());
+  files.follow((pair) => server.useTls(pair));
+  const bound = formatAddress(await server.start({ kind: 'tcp', ...listen }));
+  if (config.health !== '') {
+    const health = new HealthServer(() => watches.unready(), metrics);
+    closing.defer(() => health.close());
+    const at = await health.start(hostPort('health', config.health));
+    logger.info('health is told', { health: `${at.host}:${at.port}` });
+  }
+  logger.info('running', { version, listen: bound, schedulers: [...schedulers], gates: gate !== undefined });
+  logger.info('stopping', { signal: await ended });
+}

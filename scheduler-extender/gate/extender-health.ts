@@ -1,0 +1,66 @@
+import type { Logger } from '../../common/logging/index.ts';
+import type { Clock, Timer } from '../../common/ports/index.ts';
+
+/** Asks an extender whether it would answer. Rejects, saying why not. */
+export type Probe = (signal: AbortSignal) => Promise<void>;
+
+/** As long as the shipped scheduler configuration waits for an answer (`httpTimeout`): later is as bad as never. */
+const PROBE_TIMEOUT_MS = 500;
+const PERIOD_MS = 500;
+/** A gate that is open on old news is no gate. */
+const FRESH_MS = 2000;
+
+/** Whether an extender answers now, by asking it again and again. */
+export class ExtenderHealth {
+  readonly #probe: Probe;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #stopping = new AbortController();
+  #timer: Timer | undefined;
+  #asking: Promise<void> = Promise.resolve();
+  #goodUntilMs = Number.NEGATIVE_INFINITY;
+  #trouble = 'it has not been asked yet';
+
+  constructor(probe: Probe, clock: Clock, logger: Logger) {
+    this.#probe = probe;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  start(): void {
+    this.#asking = this.#ask();
+  }
+
+  /** Why it is not taken to answer, or undefined. */
+  unhealthy(): string | undefined {
+    if (this.#clock.monotonicMs() < this.#goodUntilMs) return undefined;
+    return `no extender answers: ${this.#trouble}`;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#timer?.cancel();
+    await this.#asking;
+  }
+
+  async #ask(): Promise<void> {
+    const late = new AbortController();
+    const timer = this.#clock.setTimer(() => late.abort(), PROBE_TIMEOUT_MS);
+    try {
+      await this.#probe(AbortSignal.any([this.#stopping.signal, late.signal]));
+      if (this.#goodUntilMs === Number.NEGATIVE_INFINITY) this.#logger.info('an extender answers');
+      this.#goodUntilMs = this.#clock.monotonicMs() + FRESH_MS;
+    } catch (err) {
+      this.#trouble = late.signal.aborted
+        ? `not within ${PROBE_TIMEOUT_MS} ms`
+        : err instanceof Error
+          ? err.message
+          : String(err);
+      this.#goodUntilMs = Number.NEGATIVE_INFINITY;
+    } finally {
+      timer.cancel();
+    }
+    if (this.#stopping.signal.aborted) return;
+    this.#timer = this.#clock.setTimer(() => this.start(), PERIOD_MS);
+  }
+}
