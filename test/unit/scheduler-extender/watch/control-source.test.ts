@@ -44,7 +44,7 @@ function volume(at: number, sizeGib: number): Volume {
 
 describe('what control tells', () => {
   let nodes: MapNode[];
-  let volumes: nabustore.v1.Volume[];
+  let volumes: Volume[];
   let isBroken: boolean;
   let index: ClusterIndex;
   let clock: SimClock;
