@@ -1,6 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { abortError, type Deadline, raceAbort } from '../../common/concurrency/index.ts';
+import { abortError, type Deadline, raceAbort, SingleFlight } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { KubeAccess } from './access.ts';
 import { answerError } from './answer-error.ts';
@@ -35,6 +35,8 @@ export class KubeClient {
   readonly #access: () => Promise<KubeAccess>;
   /** Made at the first call that finds who is to ask. */
   #connection: Connection | undefined;
+  /** Calls that come before that share one attempt: a second connection would never be closed. */
+  readonly #connecting = new SingleFlight<'connection', Connection>();
 
   /** `access`: asked at the first call, and again at the next while it fails; its error is the call's. */
   constructor(access: () => Promise<KubeAccess>) {
@@ -82,8 +84,14 @@ export class KubeClient {
   }
 
   async #connected(): Promise<Connection> {
-    this.#connection ??= connectionTo(await this.#access());
-    return this.#connection;
+    return (
+      this.#connection ??
+      (await this.#connecting.run('connection', async () => {
+        const connection = connectionTo(await this.#access());
+        this.#connection = connection;
+        return connection;
+      }))
+    );
   }
 
   async #send(

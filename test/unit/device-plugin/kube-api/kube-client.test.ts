@@ -138,6 +138,27 @@ describe('a client of the API server that does not know yet who asks', () => {
   });
 });
 
+describe('first calls to the API server that come at once', () => {
+  it('ask once who asks, and go over connections that one close ends', async () => {
+    const closed: Promise<unknown>[] = [];
+    await using served = await Served.by((request, response) => {
+      closed.push(once(request.socket, 'close'));
+      response.end('{"ok":1}');
+    });
+    let asked = 0;
+    const client = new KubeClient(async () => {
+      asked++;
+      return served.access;
+    });
+    using deadline = new Deadline({ clock: realClock, operation: 'the calls', timeoutMs: 2000 });
+    const calls = ['/a', '/b', '/c'].map((path) => client.call({ method: 'GET', path, deadline }));
+    assert.deepEqual(await Promise.all(calls), [{ ok: 1 }, { ok: 1 }, { ok: 1 }]);
+    assert.equal(asked, 1);
+    client.close();
+    await Promise.all(closed);
+  });
+});
+
 describe('watches of the API server', () => {
   const lines =
     (...texts: readonly string[]): RequestListener =>
