@@ -54,6 +54,8 @@ export type PodGiven = {
   readonly cpu?: string;
   readonly high?: boolean;
   readonly node?: string;
+  /** Has nothing of ours: the scheduler does not ask. */
+  readonly stranger?: boolean;
 };
 
 /** A pod that a scheduler asks the extender about. */
@@ -63,7 +65,8 @@ export async function makePod(
   name: string,
   given: PodGiven = {},
 ): Promise<void> {
-  const limits = { cpu: given.cpu ?? '10m', memory: '16Mi', 'nabustore.io/locality': '1' };
+  const marker: Record<string, string> = given.stranger === true ? {} : { 'nabustore.io/locality': '1' };
+  const limits = { cpu: given.cpu ?? '10m', memory: '16Mi', ...marker };
   await config.makeApiClient(CoreV1Api).createNamespacedPod({
     namespace,
     body: {

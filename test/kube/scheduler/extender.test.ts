@@ -158,6 +158,13 @@ describe('the extender and a real scheduler', () => {
     golden('prioritize', 'prioritize-names');
   });
 
+  it('do not speak of pods that have nothing of ours', async () => {
+    const before = recorder.calls.length;
+    for (const name of ['s1', 's2', 's3']) await pod(name, { stranger: true });
+    for (const name of ['s1', 's2', 's3']) await nodeOf(name);
+    assert.equal(recorder.calls.length, before);
+  });
+
   it('speak of whole nodes, too', async () => {
     recorder.calls.splice(0);
     await plane.startScheduler({ port: recorder.port, nodeCacheCapable: false });
