@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { CoreV1Api } from '@kubernetes/client-node';
+import { parse } from 'yaml';
 import { parsePluginConfig } from '../../device-plugin/config/index.ts';
 import { Chart, type Rendered } from './chart.ts';
 import type { KubeCluster } from './cluster/index.ts';
 import { sharedCluster } from './shared.ts';
 
 const EVERYTHING = { devicePlugin: { dra: true, draExtendedResources: true, labels: true }, nri: { enabled: true } };
+const SCHEDULING = {
+  schedulerExtender: { enabled: true, extraArgs: ['--worst-ratio=3'] },
+  schedulerAdmission: { enabled: true, schedulers: ['mine'] },
+  scheduler: { enabled: true, image: 'example.com/kube-scheduler:v1.36.3' },
+};
 const NAMESPACE = 'nabustore-chart';
 
 const ofKind = (objects: readonly Rendered[], kind: string): readonly Rendered[] =>
@@ -25,7 +31,11 @@ describe('the chart', () => {
     await cluster?.kubectl(['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--wait=false']);
   });
 
-  for (const [name, values] of Object.entries({ 'as it comes': {}, 'with everything': EVERYTHING })) {
+  for (const [name, values] of Object.entries({
+    'as it comes': {},
+    'with everything': EVERYTHING,
+    'with the extender and a second scheduler': SCHEDULING,
+  })) {
     it(`passes helm lint and the real API server's validation ${name}`, async () => {
       await chart.lint(values);
       const objects = await chart.render(values, NAMESPACE);
@@ -46,6 +56,32 @@ describe('the chart', () => {
     const [webhook] = ofKind(objects, 'MutatingWebhookConfiguration');
     const annotations = Reflect.get(Object(webhook?.metadata), 'annotations');
     assert.deepEqual(annotations, { 'cert-manager.io/inject-ca-from': 'nabustore/nabu-nabustore-admission' });
+  });
+
+  it('has a second scheduler that asks the extender in time, for marked pods alone, with a Lease of its own', async () => {
+    const objects = await chart.render(SCHEDULING);
+    const [map] = ofKind(objects, 'ConfigMap').filter(({ metadata }) => metadata.name === 'nabu-nabustore-scheduler');
+    const { leaderElection, profiles, extenders } = parse(String(Reflect.get(Object(map?.data), 'scheduler.yaml')));
+    assert.deepEqual(leaderElection, {
+      leaderElect: true,
+      resourceNamespace: 'nabustore',
+      resourceName: 'nabu-nabustore-scheduler',
+    });
+    assert.deepEqual(profiles, [{ schedulerName: 'nabustore' }]);
+    const [{ httpTimeout, nodeCacheCapable, weight, managedResources, bindVerb }] = extenders;
+    assert.deepEqual(
+      { httpTimeout, nodeCacheCapable, weight, managedResources, bindVerb },
+      {
+        httpTimeout: '500ms',
+        nodeCacheCapable: true,
+        weight: 20,
+        managedResources: [{ name: 'nabustore.io/locality', ignoredByScheduler: true }],
+        bindVerb: undefined,
+      },
+    );
+    const admission = ofKind(objects, 'Deployment').map((object) => JSON.stringify(object));
+    assert(admission.some((text) => text.includes('--schedulers=nabustore,mine')));
+    await assert.rejects(chart.render({ scheduler: { enabled: true } }), /needs schedulerExtender/);
   });
 
   it('refuses values that are not its own, by name', async () => {

@@ -48,3 +48,143 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
 {{- define "nabustore.tlsSecret" -}}
 {{- .Values.admission.tls.secretName | default (printf "%s-tls" (include "nabustore.fullname" (list . "admission"))) -}}
 {{- end -}}
+
+{{/* An authority and what it signs, kept while they lie in their Secret: list $ name secret dns client. As YAML of the Secret's data. */}}
+{{- define "nabustore.ownCertificates" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $kept := lookup "v1" "Secret" $root.Release.Namespace (index . 2) -}}
+{{- if and $kept (hasKey ($kept.data | default dict) "ca.crt") -}}
+{{- toYaml $kept.data -}}
+{{- else -}}
+{{- $authority := genCA $name 3650 -}}
+{{- $pair := genSignedCert $name nil (index . 3) 3650 $authority -}}
+{{- $data := dict "ca.crt" ($authority.Cert | b64enc) "tls.crt" ($pair.Cert | b64enc) "tls.key" ($pair.Key | b64enc) -}}
+{{- with index . 4 -}}
+{{- $client := genSignedCert . nil nil 3650 $authority -}}
+{{- $_ := set $data "client.crt" ($client.Cert | b64enc) -}}
+{{- $_ := set $data "client.key" ($client.Key | b64enc) -}}
+{{- end -}}
+{{- toYaml $data -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "nabustore.serviceNames" -}}
+{{- $root := index . 0 -}}
+{{- toJson (list (printf "%s.%s.svc" (index . 1) $root.Release.Namespace) (printf "%s.%s.svc.cluster.local" (index . 1) $root.Release.Namespace)) -}}
+{{- end -}}
+
+{{/* Schedulers that ask the extender, as a JSON list. */}}
+{{- define "nabustore.askingSchedulers" -}}
+{{- $own := ternary (list .Values.scheduler.name) list .Values.scheduler.enabled -}}
+{{- toJson (concat $own .Values.schedulerAdmission.schedulers | uniq) -}}
+{{- end -}}
+
+{{/* What both of those who know the cluster read of it. */}}
+{{- define "nabustore.knowledgeRules" -}}
+- apiGroups: [""]
+  resources: [nodes, pods, persistentvolumeclaims, persistentvolumes]
+  verbs: [get, list, watch]
+- apiGroups: [storage.k8s.io]
+  resources: [storageclasses, csinodes, csistoragecapacities]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{- define "nabustore.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: {{ toJson (list .) }}
+  verbs: [get, update]
+{{- end -}}
+
+{{/* An account with a ClusterRole and a Role of its own: list $ component clusterRules rules. */}}
+{{- define "nabustore.account" -}}
+{{- $root := index . 0 -}}
+{{- $name := include "nabustore.fullname" (list $root (index . 1)) -}}
+{{- $labels := include "nabustore.labels" (list $root (index . 1)) -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ $name }}
+  namespace: {{ $root.Release.Namespace }}
+  labels: {{- $labels | nindent 4 }}
+automountServiceAccountToken: false
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: {{ $name }}
+  labels: {{- $labels | nindent 4 }}
+rules: {{- index . 2 | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: {{ $name }}
+  labels: {{- $labels | nindent 4 }}
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ $name }} }
+subjects:
+  - { kind: ServiceAccount, name: {{ $name }}, namespace: {{ $root.Release.Namespace }} }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $name }}
+  namespace: {{ $root.Release.Namespace }}
+  labels: {{- $labels | nindent 4 }}
+rules: {{- index . 3 | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $name }}
+  namespace: {{ $root.Release.Namespace }}
+  labels: {{- $labels | nindent 4 }}
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }} }
+subjects:
+  - { kind: ServiceAccount, name: {{ $name }}, namespace: {{ $root.Release.Namespace }} }
+{{- end -}}
+
+{{/* The pod's own part of all three Deployments: list $ component values. */}}
+{{- define "nabustore.controlPod" -}}
+{{- $root := index . 0 -}}
+{{- $values := index . 2 -}}
+serviceAccountName: {{ include "nabustore.fullname" (list $root (index . 1)) }}
+automountServiceAccountToken: true
+# A Service of the same name would come as NABU_..._SERVICE_HOST, which no option is called.
+enableServiceLinks: false
+priorityClassName: system-cluster-critical
+{{- include "nabustore.pullSecrets" $root }}
+{{- with $values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "nabustore.selector" (list $root (index . 1)) | nindent 8 }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{- define "nabustore.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: { drop: [ALL] }
+{{- end -}}
+
+{{- define "nabustore.extenderSecret" -}}
+{{- .Values.schedulerExtender.tls.secretName | default (printf "%s-tls" (include "nabustore.fullname" (list . "scheduler-extender"))) -}}
+{{- end -}}
