@@ -1,8 +1,9 @@
-import { mkdir, readdir, unlink } from 'node:fs/promises';
+import { mkdir, readdir, stat, unlink } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { KeyedMutex } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import { atomicWriteFile, readJsonFile, syncFolder, systemCode, usingPath } from '../../common/fs/index.ts';
+import { type Clock, realClock } from '../../common/ports/index.ts';
 import { type CdiKind, cdiName, isSpecName, type SpecName } from './name.ts';
 import { type CdiContent, type CdiSpec, cdiSpec, cdiSpecSchema } from './spec.ts';
 
@@ -11,38 +12,45 @@ const FOLDER_MODE = 0o755;
 const MAX_WAITERS = 1024;
 const ENDING = '.json';
 const UNFINISHED = '.tmp';
+/** Writing a file takes milliseconds. Its writer's pid would tell nothing: it may be of another container's namespace. */
+const ABANDONED_MS = 5 * 60_000;
 
 /**
  * The spec files of one kind in a folder that it shares with other vendors and other kinds: /var/run/cdi, or wherever the
  * runtime looks. File names are those that CDI proposes for specs that come and go, vendor-class_name.json, and nothing
- * else is ever read, listed or removed. One process writes one kind.
+ * else is ever read, listed or removed. One process writes one kind, but for the moments in which one takes over from another.
  *
  * A runtime sees a file as it was or as it is, also after a crash at any point. An unfinished one has a name that runtimes
- * pass over, and is removed by the next `start`. It lies in the same folder because they refresh on the event of its
+ * pass over, and is removed by a `start` some minutes later. It lies in the same folder because they refresh on the event of its
  * renaming: a file that is moved in from elsewhere makes none that they heed (CDI 1.1, pkg/cdi, watch).
  */
 export class CdiSpecs {
   readonly kind: CdiKind;
   readonly folder: string;
   readonly #prefix: string;
+  readonly #clock: Clock;
   /** Changes of one file one after the other, in the order of the calls. */
   readonly #turns = new KeyedMutex<SpecName>({ name: 'CDI spec', maxWaiters: MAX_WAITERS });
 
   /** Throws INVALID_ARGUMENT when the folder is not an absolute path. */
-  constructor(options: { readonly folder: string; readonly kind: CdiKind }) {
+  constructor(options: { readonly folder: string; readonly kind: CdiKind; readonly clock?: Clock }) {
     this.kind = options.kind;
     this.folder = options.folder;
+    this.#clock = options.clock ?? realClock;
     if (!isAbsolute(this.folder)) {
       throw NabuError.of('INVALID_ARGUMENT', { field: 'CDI folder', reason: `${this.folder} is not an absolute path` });
     }
     this.#prefix = `${this.kind.replace('/', '-')}_`;
   }
 
-  /** Makes the folder if there is none, and removes what a crash has left unfinished. Once, before anything is written. */
+  /**
+   * Makes the folder if there is none, and removes what a crash has left unfinished: what is fresh may be the file of a
+   * process that still writes. Once, before anything is written.
+   */
   async start(): Promise<void> {
     await this.#usable(async () => {
       await mkdir(this.folder, { recursive: true, mode: FOLDER_MODE });
-      for (const file of await this.#files(UNFINISHED)) await remove(join(this.folder, file));
+      for (const file of await this.#files(UNFINISHED)) await this.#removeAbandoned(join(this.folder, file));
     });
   }
 
@@ -124,12 +132,27 @@ export class CdiSpecs {
     return all.filter((file) => file.startsWith(this.#prefix) && file.endsWith(ending));
   }
 
+  async #removeAbandoned(path: string): Promise<void> {
+    const changedMs = await changedMsOf(path);
+    if (changedMs !== undefined && this.#clock.nowMs() - changedMs >= ABANDONED_MS) await remove(path);
+  }
+
   #nameIn(file: string): string {
     return file.slice(this.#prefix.length, -ENDING.length);
   }
 
   #usable<T>(work: () => Promise<T>): Promise<T> {
     return usingPath(this.folder, work);
+  }
+}
+
+/** Undefined when it is gone: its writer has finished. */
+async function changedMsOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).mtimeMs;
+  } catch (err) {
+    if (systemCode(err) === 'ENOENT') return undefined;
+    throw err;
   }
 }
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { SimClock } from '../../../../common/ports/index.ts';
 import { type CdiContent, CdiSpecs, cdiKind, specName } from '../../../../device-plugin/cdi/index.ts';
 
 const KIND = cdiKind('nabustore.io/claim');
@@ -74,11 +75,26 @@ describe('CdiSpecs', () => {
     for (const file of others) await writeFile(join(folder, file), '');
     await mkdir(join(folder, 'sub'));
     await writeFile(join(folder, 'nabustore.io-claim_a.json.77.x.tmp'), 'half a fi');
+    await utimes(join(folder, 'nabustore.io-claim_a.json.77.x.tmp'), 0, 0);
     await specs.start();
     await specs.write(specName('a'), content('1'));
     await specs.write(specName('b'), content('1'));
     assert.deepEqual(await specs.keepOnly([specName('b'), specName('never-there')]), ['a']);
     assert.deepEqual((await readdir(folder)).sort(), [...others, 'nabustore.io-claim_b.json', 'sub'].sort());
+  });
+
+  it('leaves at start what another process may still be writing, and removes it when it has been left for minutes', async () => {
+    const unfinished = 'nabustore.io-claim_a.json.77.x.tmp';
+    await writeFile(join(folder, unfinished), 'half a fi');
+    await specs.start();
+    assert.deepEqual(await readdir(folder), [unfinished]);
+    const { mtimeMs } = await stat(join(folder, unfinished));
+    const startAt = async (nowMs: number): Promise<readonly string[]> => {
+      await new CdiSpecs({ folder, kind: KIND, clock: new SimClock(nowMs) }).start();
+      return await readdir(folder);
+    };
+    assert.deepEqual(await startAt(Math.floor(mtimeMs) + 5 * 60_000 - 1), [unfinished]);
+    assert.deepEqual(await startAt(Math.ceil(mtimeMs) + 5 * 60_000), []);
   });
 
   it('leaves what was there when new content is refused or the disk does not take it', async () => {
@@ -112,7 +128,7 @@ describe('CdiSpecs', () => {
     assert.deepEqual(await readdir(folder), ['nabustore.io-claim_a.json']);
   });
 
-  it('survives a kill between any two operations: the old file or the new, and nothing else after the next start', async function () {
+  it('survives a kill between any two operations: the old file or the new, and nothing else after a start minutes later', async function () {
     this.timeout(60_000);
     const name = specName('a');
     const seen = new Set<string>();
@@ -122,7 +138,7 @@ describe('CdiSpecs', () => {
       const child = spawn(process.execPath, [CHILD, folder, String(step)], { stdio: 'inherit' });
       const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
       assert.ok(code === 0 || signal === 'SIGKILL', `exit ${code} ${signal}`);
-      const next = new CdiSpecs({ folder, kind: KIND });
+      const next = new CdiSpecs({ folder, kind: KIND, clock: new SimClock(Date.now() + 10 * 60_000) });
       await next.start();
       for (const file of await readdir(folder)) assert.match(file, /^nabustore\.io-claim_(a|orphan)\.json$/);
       const value = JSON.stringify((await next.read(name))?.devices);
