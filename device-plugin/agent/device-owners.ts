@@ -2,10 +2,9 @@ import { Deadline } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import { RESOURCE_DOMAIN } from '../config/index.ts';
 import { type ResourceName, type Unsubscribe, WakeUp } from '../kubelet/index.ts';
 import type { PodHolding, PodResources } from '../pod-resources/index.ts';
-import type { Cause } from '../resources/index.ts';
+import { type Cause, DEVICE_KINDS, slotHeld } from '../resources/index.ts';
 
 export type DeviceOwnersOptions = {
   readonly podResources: Pick<PodResources, 'list'>;
@@ -24,8 +23,6 @@ const ASK_MS = 5000;
 const FIRST_ASK_MS = 300;
 /** A kubelet that does not answer is asked ever more seldom, up to this. */
 const UNANSWERED_LIMIT_MS = 60_000;
-/** Resources whose units are devices; others count places and pages, which nobody else has. */
-const OF_DEVICES = new RegExp(`^${RESOURCE_DOMAIN.replace('.', '\\.')}/(rdma|gds|nvme-vfio)(-|$)`);
 
 /** How a device is given out: by which resource, to how many at a time. */
 export type Owner = { readonly resource: ResourceName; readonly slots: number };
@@ -186,10 +183,11 @@ function foreign(units: readonly HeldUnit[], { resource, slots }: Owner): readon
 
 function unitsByDevice(pods: readonly PodHolding[]): HeldUnits {
   const found = new Map<string, HeldUnit[]>();
-  for (const { resource, id } of pods.flatMap(({ containers }) => containers.flatMap(({ devices }) => devices))) {
-    const [, device, slot] = /^(.+)-(\d+)$/.exec(id) ?? [];
-    if (!OF_DEVICES.test(resource) || device === undefined) continue;
-    found.set(device, [...(found.get(device) ?? []), { resource, slot: Number(slot) }]);
+  for (const unit of pods.flatMap(({ containers }) => containers.flatMap(({ devices }) => devices))) {
+    const held = slotHeld(unit, DEVICE_KINDS);
+    if (held === undefined) continue;
+    const { device, slot } = held;
+    found.set(device, [...(found.get(device) ?? []), { resource: unit.resource, slot }]);
   }
   return found;
 }

@@ -1,10 +1,9 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import { type Unsubscribe, WakeUp } from '../kubelet/index.ts';
+import { folderIdentity, type Unsubscribe, WakeUp } from '../kubelet/index.ts';
 import { parsePluginConfig } from './parse.ts';
 import type { PluginConfig } from './plugin-config.ts';
 import { readConfigText } from './read.ts';
@@ -136,7 +135,7 @@ export class ConfigFile {
   /** Watches the folder that lies there now. */
   async #follow(): Promise<void> {
     const path = dirname(this.#options.path);
-    const folder = await identityOf(path);
+    const folder = await folderIdentity(path);
     if (folder === this.#watcher?.folder) return;
     this.#unwatch();
     if (folder === undefined) return;
@@ -161,14 +160,5 @@ export class ConfigFile {
   #unwatch(): void {
     this.#watcher?.watcher.close();
     this.#watcher = undefined;
-  }
-}
-
-async function identityOf(path: string): Promise<string | undefined> {
-  try {
-    const { dev, ino } = await stat(path, { bigint: true });
-    return `${dev}:${ino}`;
-  } catch {
-    return undefined; // reading the file tells why
   }
 }

@@ -12,6 +12,6 @@ export {
   type ResourceConfig,
   resourceConfigSchema,
 } from './resource-config.ts';
-export { RESOURCE_DOMAIN, resourceNameOf, shortNameOf } from './resource-names.ts';
+export { isResourceOf, RESOURCE_DOMAIN, resourceNameOf, shortNameOf } from './resource-names.ts';
 export { allowedText, configNode, type SchemaNode } from './schema-node.ts';
 export type { HcaSelector, PciSelector } from './selector.ts';

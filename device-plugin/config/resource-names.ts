@@ -13,3 +13,14 @@ export function shortNameOf(config: ResourceConfig): string {
 export function resourceNameOf(config: ResourceConfig): ResourceName {
   return resourceName(`${RESOURCE_DOMAIN}/${shortNameOf(config)}`);
 }
+
+/**
+ * Pure. Whether a name, as the kubelet shows it, is that of a resource of ours of one of these kinds. By the name alone: the
+ * configuration may have changed since pods were given it.
+ */
+export function isResourceOf(resource: string, kinds: readonly ResourceConfig['kind'][]): boolean {
+  return kinds.some((kind) => {
+    const whole = `${RESOURCE_DOMAIN}/${kind}`;
+    return resource === whole || resource.startsWith(`${whole}-`);
+  });
+}

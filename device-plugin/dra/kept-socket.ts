@@ -1,9 +1,8 @@
-import { lstat } from 'node:fs/promises';
 import { NabuError } from '../../common/errors/index.ts';
 import { GrpcServer } from '../../common/grpc/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Random } from '../../common/ports/index.ts';
-import { Backoff, WakeUp } from '../kubelet/index.ts';
+import { Backoff, fileIdentity, WakeUp } from '../kubelet/index.ts';
 
 export type KeptSocketOptions = {
   readonly path: string;
@@ -20,15 +19,6 @@ export type KeptSocketOptions = {
 };
 
 const GRACE_MS = 1000;
-
-async function identityOf(path: string): Promise<string | undefined> {
-  try {
-    const { dev, ino, ctimeNs } = await lstat(path, { bigint: true });
-    return `${dev}:${ino}:${ctimeNs}`;
-  } catch {
-    return undefined; // whatever the reason: it is made anew, or that says why it cannot be
-  }
-}
 
 /**
  * A socket that is there for as long as it is meant to be: whoever removes it, or the folder that it lies in, finds it made
@@ -86,7 +76,7 @@ export class KeptSocket {
   async #ensure(): Promise<number> {
     const { path, lookMs, logger } = this.#options;
     try {
-      if (this.#current === undefined || (await identityOf(path)) !== this.#current.identity) await this.#listen();
+      if (this.#current === undefined || (await fileIdentity(path)) !== this.#current.identity) await this.#listen();
       this.#cause = undefined;
       this.#backoff.reset();
       return lookMs;
@@ -104,7 +94,7 @@ export class KeptSocket {
     serve(server);
     try {
       await server.listen({ kind: 'unix', path });
-      const identity = await identityOf(path);
+      const identity = await fileIdentity(path);
       if (identity === undefined) throw NabuError.of('UNAVAILABLE', { target: path, reason: 'it was removed' });
       await this.#previous?.close(GRACE_MS);
       this.#previous = this.#current?.server;

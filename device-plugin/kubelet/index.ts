@@ -10,6 +10,7 @@ export {
   type PoolOptions,
   type Unsubscribe,
 } from './device-pool.ts';
+export { fileIdentity, folderIdentity } from './file-identity.ts';
 export { KubeletPlugin, type KubeletPluginOptions } from './kubelet-plugin.ts';
 export { Newest } from './newest.ts';
 export type { CallOutcome, KubeletObserver } from './observer.ts';

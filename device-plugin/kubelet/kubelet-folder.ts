@@ -1,9 +1,9 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import type { Unsubscribe } from './device-pool.ts';
+import { fileIdentity, folderIdentity } from './file-identity.ts';
 import { WakeUp } from './wake-up.ts';
 
 /** Device plugin API v1beta1, constants.go: KubeletSocket is this file in DevicePluginPath. */
@@ -23,25 +23,6 @@ export type KubeletFolderOptions = {
 };
 
 const inotify = (path: string, onEvent: () => void): FSWatcher => watch(path, { persistent: false }, onEvent);
-
-/** Tells a file from one that took its name later, also when the inode's number was used again. Undefined: there is none. */
-async function identityOf(path: string): Promise<string | undefined> {
-  try {
-    const { dev, ino, ctimeNs } = await lstat(path, { bigint: true });
-    return `${dev}:${ino}:${ctimeNs}`;
-  } catch {
-    return undefined; // whatever the reason, it cannot be used now; the next look tells anew
-  }
-}
-
-async function folderOf(path: string): Promise<string | undefined> {
-  try {
-    const found = await lstat(path, { bigint: true });
-    return found.isDirectory() ? `${found.dev}:${found.ino}` : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 /**
  * The folder that the kubelet and its plugins share, and which kubelet listens in it. Looks when inotify says that
@@ -111,10 +92,10 @@ export class KubeletFolder {
   }
 
   async #look(): Promise<string | undefined> {
-    const folder = await folderOf(this.path);
+    const folder = await folderIdentity(this.path);
     if (folder !== this.#watcher?.folder) this.#watchAgain(folder);
     // After the watch: what changes from here on is an event.
-    this.#kubelet = await identityOf(this.kubeletSocket);
+    this.#kubelet = await fileIdentity(this.kubeletSocket);
     return this.#kubelet;
   }
 

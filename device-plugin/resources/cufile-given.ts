@@ -3,6 +3,7 @@ import type { ContainerHolding } from '../pod-resources/index.ts';
 import { gpusGiven, gpusNear } from './cufile-gpus.ts';
 import { isOnNodes, nodesText } from './cufile-places.ts';
 import { hcaDevices } from './hca-selection.ts';
+import { HCA_KINDS, slotHeld } from './slots.ts';
 import type { Unit } from './unit.ts';
 
 /** What a cufile.json is made for. */
@@ -17,9 +18,6 @@ export type CufileGiven = {
 export type Shown = { readonly holding: ContainerHolding } | { readonly why: string };
 
 const ACTIVE = 4; // IB_PORT_ACTIVE, Documentation/ABI/stable/sysfs-class-infiniband
-/** Resources of ours whose ids are '<HCA>-<slot>'. */
-const HCA_RESOURCE = /^nabustore\.io\/(?:rdma|gds)(?:-|$)/;
-const SLOT = /-\d+$/;
 /** Our own driver for claims: 'hca-0000-18-00-0', with '-slot-1' behind it for one of several. */
 const CLAIM_DRIVER = 'devices.nabustore.io';
 const CLAIM_DEVICE = /^hca-(.+?)(?:-slot-\d+)?$/;
@@ -31,7 +29,7 @@ function labelOf(device: string): string {
 
 /** The HCAs that a container holds from us, by either way and as `hcaDevices` names them, spelled as labels. */
 function heldHcas({ devices, claims }: ContainerHolding): ReadonlySet<string> {
-  const held = devices.filter(({ resource }) => HCA_RESOURCE.test(resource)).map(({ id }) => id.replace(SLOT, ''));
+  const held = devices.flatMap((unit) => slotHeld(unit, HCA_KINDS)?.device ?? []);
   const claimed = claims
     .flatMap((claim) => claim.devices)
     .flatMap(({ driver, device }) => (driver === CLAIM_DRIVER ? (CLAIM_DEVICE.exec(device)?.[1] ?? []) : []));

@@ -17,4 +17,5 @@ export { nvmeVfioKind } from './nvme-vfio.ts';
 export { type HeldPages, PageHolders, type PageHoldersOptions } from './page-holders.ts';
 export { rdmaKind } from './rdma.ts';
 export type { ResourceKind } from './resource-kind.ts';
+export { DEVICE_KINDS, slotHeld } from './slots.ts';
 export { CAUSE_CODES, type Cause, type CauseCode, type Unit, type UnitState } from './unit.ts';
