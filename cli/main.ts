@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   admission: () => import('./commands/admission.ts'),
   'scheduler-extender': () => import('./commands/scheduler-extender.ts'),
   'scheduler-admission': () => import('./commands/scheduler-admission.ts'),
+  explain: () => import('./commands/explain.ts'),
   'volume-server': () => import('./commands/volume-server.ts'),
   version: () => import('./commands/version.ts'),
 };

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import {
   AdmissionregistrationV1Api,
   CoreV1Api,
@@ -18,6 +21,7 @@ import { ExtenderProcess } from '../scheduler/extender-process.ts';
 import { SchedulerPlane } from '../scheduler/scheduler-plane.ts';
 import { SchedulerAdmissionProcess } from './admission-process.ts';
 
+const NABU = join(import.meta.dirname, '../../../cli/main.ts');
 const GATE = 'nabustore.io/extender';
 const MARKER = 'nabustore.io/locality';
 const WAIT_MS = 60_000;
@@ -139,6 +143,15 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
     assert.match(text, /^nabustore_gate_waiting_pods 0$/m);
     const { text: asked } = await get(extender.port, '/metrics');
     assert.match(asked, /filter/);
+  });
+
+  it('can be asked why a pod is where it is', async () => {
+    const where = ['--kubeconfig', plane.kubeconfig, '--extender', `http://127.0.0.1:${extender.port}`];
+    const { stdout } = await promisify(execFile)(process.execPath, [NABU, 'explain', 'pod', 'ours-0', ...where]);
+    assert.match(stdout, /^pod default\/ours-0, locality preferred: 1 of 1 nodes can take it\n/);
+    assert.match(stdout, /n1 +a\/default +10 /);
+    const gone = promisify(execFile)(process.execPath, [NABU, 'explain', 'pod', 'nobody', ...where]);
+    await assert.rejects(gone, /the API server has no such object: pod default\/nobody/);
   });
 
   it('leaves a gate of somebody else where it is', async () => {
