@@ -1,6 +1,6 @@
+import { physicalName } from '../resources/index.ts';
 import { type AllocatedClaim, type AllocationResult, claimName, claimRefused } from './allocated-claim.ts';
 import type { ClaimRecord, HeldDevice } from './claim-record.ts';
-import { physicalName } from './device-name.ts';
 import type { DraDevice } from './dra-device.ts';
 import { SLOTS, UNHEALTHY } from './driver-name.ts';
 import { quantityOf } from './quantity.ts';

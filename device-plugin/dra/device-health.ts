@@ -1,6 +1,6 @@
 import type { MessageInit } from '../../common/grpc/index.ts';
 import type { v1alpha1 } from '../../proto/gen/messages.js';
-import { slotDeviceName } from './device-name.ts';
+import { slotDeviceName } from '../resources/index.ts';
 import type { DraDevice } from './dra-device.ts';
 
 /** dra-health/v1alpha1, HealthStatus. */

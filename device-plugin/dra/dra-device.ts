@@ -1,8 +1,7 @@
 import type { ResourceName } from '../kubelet/index.ts';
-import type { Cause, UnitState } from '../resources/index.ts';
+import { type Cause, claimDeviceName, type UnitState } from '../resources/index.ts';
 import { deviceAttributes, machineDevices, resourceAttributes } from './attributes.ts';
 import type { ClaimableConfig, ClaimablePool } from './claimable-pool.ts';
-import { deviceName } from './device-name.ts';
 import type { DeviceAttribute } from './resource-api.ts';
 
 /** A physical device that claims may have. */
@@ -40,7 +39,7 @@ export function draDevices({ config, pool, machine }: ClaimablePool): readonly D
   const known = machineDevices(machine.inventory);
   const common = resourceAttributes(config, pool.resource, machine.inventory);
   return [...byDevice].map(([device, units]) => ({
-    name: deviceName(config.kind, device),
+    name: claimDeviceName(config.kind, device),
     device,
     resource: pool.resource,
     kind: config.kind,

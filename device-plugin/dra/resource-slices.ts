@@ -1,4 +1,4 @@
-import { slotDeviceName } from './device-name.ts';
+import { slotDeviceName } from '../resources/index.ts';
 import type { DraDevice } from './dra-device.ts';
 import { isPublished } from './dra-device.ts';
 import { ATTRIBUTES, DRIVER_NAME, SLOTS, UNHEALTHY } from './driver-name.ts';

@@ -1,5 +1,6 @@
 import type { Gpu, Hca, Inventory } from '../discovery/index.ts';
 import type { ContainerHolding } from '../pod-resources/index.ts';
+import { claimDeviceName, physicalName } from './claim-device-name.ts';
 import { gpusGiven, gpusNear } from './cufile-gpus.ts';
 import { isOnNodes, nodesText } from './cufile-places.ts';
 import { hcaDevices } from './hca-selection.ts';
@@ -18,27 +19,31 @@ export type CufileGiven = {
 export type Shown = { readonly holding: ContainerHolding } | { readonly why: string };
 
 const ACTIVE = 4; // IB_PORT_ACTIVE, Documentation/ABI/stable/sysfs-class-infiniband
-/** Our own driver for claims: 'hca-0000-18-00-0', with '-slot-1' behind it for one of several. */
 const CLAIM_DRIVER = 'devices.nabustore.io';
-const CLAIM_DEVICE = /^hca-(.+?)(?:-slot-\d+)?$/;
 
-/** As names of claims' devices spell it. */
-function labelOf(device: string): string {
-  return device.toLowerCase().replace(/[^a-z0-9]+/g, '-');
-}
+type Held = {
+  /** As `hcaDevices` names them. */
+  readonly devices: ReadonlySet<string>;
+  /** As claims name them. */
+  readonly claimed: ReadonlySet<string>;
+};
 
-/** The HCAs that a container holds from us, by either way and as `hcaDevices` names them, spelled as labels. */
-function heldHcas({ devices, claims }: ContainerHolding): ReadonlySet<string> {
-  const held = devices.flatMap((unit) => slotHeld(unit, HCA_KINDS)?.device ?? []);
+/** The HCAs that a container holds from us, by either way, besides its own. */
+function heldHcas({ devices, claims }: ContainerHolding, own: ReadonlySet<string>): Held {
   const claimed = claims
     .flatMap((claim) => claim.devices)
-    .flatMap(({ driver, device }) => (driver === CLAIM_DRIVER ? (CLAIM_DEVICE.exec(device)?.[1] ?? []) : []));
-  return new Set([...held, ...claimed].map(labelOf));
+    .flatMap(({ driver, device }) => (driver === CLAIM_DRIVER ? [physicalName(device)] : []));
+  return {
+    devices: new Set([...own, ...devices.flatMap((unit) => slotHeld(unit, HCA_KINDS)?.device ?? [])]),
+    claimed: new Set(claimed),
+  };
 }
 
 /** Those that a machine has not are left out: PreStartContainer of their own resource says so. */
-function hcasAt(machine: Inventory, labels: ReadonlySet<string>): readonly Hca[] {
-  return [...hcaDevices(machine)].filter(([, device]) => labels.has(labelOf(device))).map(([hca]) => hca);
+function hcasAt(machine: Inventory, { devices, claimed }: Held): readonly Hca[] {
+  return [...hcaDevices(machine)]
+    .filter(([, device]) => devices.has(device) || (claimed.size > 0 && claimed.has(claimDeviceName('rdma', device))))
+    .map(([hca]) => hca);
 }
 
 function activeHcasNear({ hcas }: Inventory, numaNodes: readonly number[]): readonly Hca[] {
@@ -78,14 +83,13 @@ export function cufileGiven(
   machine: Inventory,
 ): CufileGiven {
   const nodes = nodesOf(units);
-  const ownLabels = new Set([...own].map(labelOf));
   if ('holding' in shown) {
-    const hcas = hcasAt(machine, new Set([...heldHcas(shown.holding), ...ownLabels]));
+    const hcas = hcasAt(machine, heldHcas(shown.holding, own));
     return { hcas, ...gpusShown(shown.holding, nodes, machine) };
   }
   const what = own.size > 0 ? `its HCAs and the GPUs of ${nodesText(nodes)}` : `all of ${nodesText(nodes)}`;
   return {
-    hcas: own.size > 0 ? hcasAt(machine, ownLabels) : activeHcasNear(machine, nodes),
+    hcas: own.size > 0 ? hcasAt(machine, { devices: own, claimed: new Set() }) : activeHcasNear(machine, nodes),
     gpus: gpusNear(machine, nodes),
     notes: [`${shown.why}: the file is for ${what}, of which the container may have less`],
   };

@@ -1,3 +1,4 @@
+export { claimDeviceName, physicalName, slotDeviceName } from './claim-device-name.ts';
 export { cufileKind } from './cufile.ts';
 export { HostNetAddresses, type NetAddresses } from './cufile-addresses.ts';
 export { CONTAINER_FOLDER as CUFILE_FOLDER, type CufileParts } from './cufile-container.ts';

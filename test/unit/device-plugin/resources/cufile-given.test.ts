@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import type { Inventory } from '../../../../device-plugin/discovery/index.ts';
+import type { HcaName, Inventory } from '../../../../device-plugin/discovery/index.ts';
 import { deviceId } from '../../../../device-plugin/kubelet/index.ts';
 import type { HeldClaim } from '../../../../device-plugin/pod-resources/index.ts';
+import { claimDeviceName, slotDeviceName } from '../../../../device-plugin/resources/claim-device-name.ts';
 import { cufileGiven } from '../../../../device-plugin/resources/cufile-given.ts';
 import { MACHINES } from '../../../fixtures/machines/index.ts';
 import { CufileRig, holding } from '../../../support/cufile-rig.ts';
@@ -60,6 +61,24 @@ describe('what a container was given', () => {
       gpus: ['0000:3a:00.0', '0000:bb:00.0'],
       notes: [],
     });
+  });
+
+  it('knows by claims and by units an HCA that is no PCI function, whatever its name', () => {
+    const names = ['rxe0', 'rxe-slot-1', 'rxe_2', 'rxe-2', `r${'x'.repeat(57)}`];
+    const [hca] = machine.hcas;
+    assert.ok(hca !== undefined);
+    const virtual: Inventory = {
+      ...machine,
+      hcas: names.map((name) => ({ ...hca, name: name as HcaName, pci: null })),
+    };
+    const namesOf = (...args: Parameters<typeof holding>): string[] =>
+      cufileGiven([UNIT], new Set(), { holding: holding(...args) }, virtual).hcas.map(({ name }) => name);
+    for (const name of names) {
+      const claimed = claimDeviceName('rdma', name);
+      assert.deepEqual(namesOf({}, { claims: [claim('devices.nabustore.io', claimed)] }), [name]);
+      assert.deepEqual(namesOf({}, { claims: [claim('devices.nabustore.io', slotDeviceName(claimed, 3))] }), [name]);
+      assert.deepEqual(namesOf({ 'nabustore.io/rdma': [`${name}-0`] }), [name]);
+    }
   });
 
   it('knows an HCA of ours once however many of its slots there are, and none of somebody else', () => {
