@@ -1,9 +1,10 @@
 import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { NabuError } from '../../common/errors/index.ts';
+import { protoPath } from '../cufile/index.ts';
 import { contradictionIn } from './contradictions.ts';
 import { type PluginConfig, pluginConfigSchema } from './plugin-config.ts';
-import { problemOf } from './problem.ts';
+import { keyPath, problemOf } from './problem.ts';
 
 /** Aliases can make a small file large ("billion laughs"); this file needs none. */
 const MAX_ALIASES = 0;
@@ -18,6 +19,8 @@ export function parsePluginConfig(text: string, source: string): PluginConfig {
   if (error !== undefined) throw invalid(source, problemOf(first(error), value));
   const contradiction = contradictionIn(data);
   if (contradiction !== undefined) throw invalid(source, contradiction);
+  const unnameable = protoPath(value);
+  if (unnameable !== undefined) throw invalid(source, `${keyPath(unnameable)} is not known`);
   return data;
 }
 

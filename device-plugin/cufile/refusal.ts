@@ -3,7 +3,7 @@ import { NabuError } from '../../common/errors/index.ts';
 import { CUFILE_KEYS } from './keys.ts';
 import type { CufileProblem } from './relations.ts';
 import { cufilePartSchema, cufileSchema, keysOf } from './schema.ts';
-import { valueAt } from './tree.ts';
+import { protoPath, valueAt } from './tree.ts';
 import { valueText } from './value.ts';
 import { type CufileVersion, includesVersion, versionsText } from './version.ts';
 
@@ -89,6 +89,14 @@ function issueError(issue: z.core.$ZodIssue, given: unknown, version: CufileVers
   });
 }
 
+/** Sections know their keys: what is left is a mount point. */
+function protoError(path: readonly PropertyKey[], part: unknown, version: CufileVersion): NabuError {
+  const whole = join(path);
+  const key = keysOf(version).find((one) => whole.startsWith(`${one.path}.`));
+  if (key === undefined) return unknownKey(whole, join(path.slice(0, -1)), version);
+  return invalidValue({ path: whole, given: valueAt(part, key.path), allowed: valueText(key.value) });
+}
+
 /** Unknown names before wrong values: a value under a wrong name says nothing. */
 function firstIssue(error: z.ZodError): z.core.$ZodIssue | undefined {
   return error.issues.find(({ code }) => code === 'unrecognized_keys') ?? error.issues[0];
@@ -99,6 +107,8 @@ export function refuseInvalidPart(part: unknown, version: CufileVersion): void {
   const { error } = cufilePartSchema(version).safeParse(part);
   const issue = error === undefined ? undefined : firstIssue(error);
   if (issue !== undefined) throw issueError(issue, part, version);
+  const path = protoPath(part);
+  if (path !== undefined) throw protoError(path, part, version);
 }
 
 /** The same for a whole file, whose keys must agree as well. */

@@ -28,3 +28,17 @@ export function mergeTrees(
   }
   return Object.fromEntries(merged);
 }
+
+/**
+ * Where an own key of the name `__proto__` lies, as JSON and YAML can have one; undefined: nowhere. Schemas of zod leave it
+ * out of what they return, and tell of it only where all keys are known.
+ */
+export function protoPath(tree: unknown): readonly PropertyKey[] | undefined {
+  if (typeof tree !== 'object' || tree === null) return undefined;
+  for (const [name, value] of Object.entries(tree)) {
+    if (name === '__proto__') return [name];
+    const below = protoPath(value);
+    if (below !== undefined) return [Array.isArray(tree) ? Number(name) : name, ...below];
+  }
+  return undefined;
+}

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { protoPath } from '../cufile/index.ts';
 import { type AllocatedClaim, appliesTo, claimRefused } from './allocated-claim.ts';
 
 export const PARAMETERS_API_VERSION = 'devices.nabustore.io/v1';
@@ -22,9 +23,10 @@ export function claimOverrides(claim: AllocatedClaim, isGds: (result: number) =>
   const parsed = claim.configs.map((config) => {
     const where = config.source === 'FromClass' ? 'its device class' : 'the claim';
     const result = parametersSchema.safeParse(config.parameters);
-    if (result.success) return { config, overrides: result.data.overrides, where };
-    const issue = result.error.issues[0];
-    const what = [...(issue?.path ?? [])].join('.') || 'the parameters';
+    const unnameable = protoPath(config.parameters);
+    if (result.success && unnameable === undefined) return { config, overrides: result.data.overrides, where };
+    const issue = result.error?.issues[0];
+    const what = [...(issue?.path ?? unnameable ?? [])].join('.') || 'the parameters';
     const known = `known is ${PARAMETERS_API_VERSION} CufileParameters with overrides`;
     throw claimRefused(claim.id, `parameters in ${where}: ${what}: ${issue?.message ?? 'refused'}; ${known}`);
   });

@@ -215,6 +215,16 @@ describe('the configuration file of the device plugin', () => {
       /resources\[2\]\.overrides: properties\.io_batchsize of cufile\.json is "many"/,
     ],
     [
+      'an override of a name that objects have by themselves',
+      '{ version: v1, resources: [{ kind: rdma }, { kind: cufile, version: "1.17", overrides: { __proto__: { x: 1 } } }] }',
+      /resources\[1\]\.overrides\.__proto__ is not known/,
+    ],
+    [
+      'such a name in an override',
+      '{ version: v1, resources: [{ kind: cufile, version: "1.17", overrides: { profile: { __proto__: 1 } } }] }',
+      /resources\[0\]\.overrides: profile\.__proto__ is not a key .*cufile_stats/,
+    ],
+    [
       'two mounts at one path',
       changed(['resources', 4], { kind: 'hugetlbfs', pageSize: '1Gi', unitBytes: 2 ** 30, mountPath: '/mnt/huge' }),
       /resources\[4\]\.mountPath is \/mnt\/huge, as that of resources\[3\]/,

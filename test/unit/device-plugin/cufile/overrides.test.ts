@@ -79,6 +79,12 @@ describe('an override of cufile.json', () => {
       /mount_table\.\/mnt\.rdma is .*are rdma_dev_addr_list$/,
     );
     assertRefused(JSON.parse('{"__proto__": {"x": 1}}'), unknown, /^__proto__ /);
+    assertRefused(JSON.parse('{"profile": {"__proto__": 1}}'), unknown, /^profile\.__proto__ .*are cufile_stats$/);
+    assertRefused(
+      JSON.parse('{"fs": {"nfs": {"mount_table": {"__proto__": {"rdma_dev_addr_list": []}}}}}'),
+      'CUFILE_VALUE_INVALID',
+      /^fs\.nfs\.mount_table\.__proto__ .*an object of mount points/,
+    );
     assert.deepEqual(refusal({ profile: { x: 1 } }).fields.allowed, ['cufile_stats']);
   });
 

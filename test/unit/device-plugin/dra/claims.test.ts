@@ -84,6 +84,9 @@ class ClaimNode implements AsyncDisposable {
   }
 }
 
+const OWN_PROTO =
+  '{"apiVersion":"devices.nabustore.io/v1","kind":"CufileParameters","overrides":{"__proto__":{"x":1}}}';
+
 describe('claims', () => {
   it('are prepared by a driver that registers as one of DRA v1, with health', async () => {
     await using node = await ClaimNode.begin();
@@ -230,6 +233,12 @@ describe('claims', () => {
       () => [HCA],
       { config: [{ source: 'FromClaim', opaque: { driver: DRIVER, parameters: { kind: 'Magic' } } }] },
       /parameters in the claim: apiVersion: .*known is devices.nabustore.io\/v1 CufileParameters/,
+    ],
+    [
+      'with an override of a name that objects have by themselves',
+      () => [HCA],
+      { config: [{ source: 'FromClaim', opaque: { driver: DRIVER, parameters: JSON.parse(OWN_PROTO) } }] },
+      /parameters in the claim: overrides\.__proto__: refused; known is/,
     ],
   ];
   for (const [what, results, options, message] of refusals) {
