@@ -29,6 +29,11 @@ function presentSlots({ nodes }: ClusterIndex): Slot[] {
 const valuesIn = (terms: readonly Term[]): number =>
   terms.flatMap(({ matchExpressions }) => (matchExpressions ?? []).flatMap(({ values }) => values ?? [])).length;
 
+/** Nodes that have a part of what the pod reads themselves. */
+function holdersOf({ readings }: Need): ReadonlySet<Slot> {
+  return new Set(readings.flatMap(({ spread }) => [...spread.hosts.keys()]));
+}
+
 /**
  * Where the pod must be to be near to its data, as alternatives over labels: empty where that is everywhere, undefined where it is nowhere
  * or not said in few enough terms. By the filter's own judgement of locality; what heals (taints, capacity, devices) is left to it.
@@ -41,8 +46,11 @@ export function requiredTerms(need: Need, knowledge: PlacementKnowledge): readon
   const pass = new FilterPass(bare, index, NO_HOLDS, rules.filter);
   const all = new Set<PlaceId>();
   const near = new Set<PlaceId>();
+  const holders = holdersOf(need);
   for (const slot of presentSlots(index)) {
     const place = index.nodes.place[slot] ?? 0;
+    const isJudged = all.has(place) && (near.has(place) || !holders.has(slot));
+    if (isJudged) continue; // of a place one is as near as another, but for those that hold something themselves
     all.add(place);
     if (pass.of(slot) === PASSED) near.add(place);
   }
@@ -69,7 +77,8 @@ export function preferredTerms(need: Need, knowledge: PlacementKnowledge, few: b
   const times = new LoadTimes(need, index, rules.weights);
   const slots = presentSlots(index);
   if (times.isTrivial || slots.length === 0) return [];
-  const pass = new FilterPass(need, index, NO_HOLDS, rules.filter);
+  // Locality is what the seconds are about: a sentence for each node that is too far would cost more than all of them.
+  const pass = new FilterPass({ ...need, locality: 'preferred' }, index, NO_HOLDS, rules.filter);
   const seconds = slots.map((slot) => (pass.of(slot) === PASSED ? times.secondsAt(slot) : Number.POSITIVE_INFINITY));
   const sorted = Float64Array.from(seconds).sort();
   const best = sorted[0] ?? Number.POSITIVE_INFINITY;
@@ -80,7 +89,7 @@ export function preferredTerms(need: Need, knowledge: PlacementKnowledge, few: b
   if (best > most) return [];
   const worth = (time: number): number => (time <= most ? worthOf(time, best, rules.weights) : 0);
 
-  const holders = new Set(need.readings.flatMap(({ spread }) => [...spread.hosts.keys()]));
+  const holders = holdersOf(need);
   const places = new Map<PlaceId, number>();
   for (const [at, slot] of slots.entries()) {
     const place = index.nodes.place[slot] ?? 0;
