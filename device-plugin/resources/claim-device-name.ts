@@ -8,8 +8,8 @@ const PCI_ADDRESS = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
 const SLOT = /-slot-(\d{1,4})$/;
 
 /**
- * A device as claims and ResourceSlices name it, 'hca-0000-18-00-0' for 0000:18:00.0: a DNS label, the same for as long as the device is where it is. Names that are no PCI
- * addresses have a digest behind them where two of them could become one
+ * A device as claims and ResourceSlices name it, 'hca-0000-18-00-0' for 0000:18:00.0: a DNS label, the same for as long as
+ * the device is where it is. Names that are no PCI addresses have a digest behind them where two of them could become one
  * label, or where they end as that of a slot does.
  */
 export function claimDeviceName(kind: (RdmaConfig | GdsConfig | NvmeVfioConfig)['kind'], device: string): string {
