@@ -107,7 +107,11 @@ describe('cufile.json on a real kubelet', () => {
     assert.equal(await namespace.exec('running', 'cat', path), had);
     assert.equal((await namespace.read('running')).status?.containerStatuses?.[0]?.restartCount, 0);
 
+    // A pod has the device as rdma-late: it is not given out as anything else until that pod has ended.
+    const movedMs = Date.now();
     await plugin.configure([GDS, RDMA, CUFILE]);
+    await plugin.untilOffered({ ...OFFERED, 'nabustore.io/gds': '0', 'nabustore.io/rdma-late': '0' }, movedMs);
+    await namespace.remove('late');
     await plugin.untilOffered({ ...OFFERED, 'nabustore.io/rdma-late': '0' });
   });
 });
