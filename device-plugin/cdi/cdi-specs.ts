@@ -15,13 +15,21 @@ const UNFINISHED = '.tmp';
 /** Writing a file takes milliseconds. Its writer's pid would tell nothing: it may be of another container's namespace. */
 const ABANDONED_MS = 5 * 60_000;
 
+export type CdiSpecsOptions = {
+  readonly folder: string;
+  readonly kind: CdiKind;
+  readonly clock?: Clock;
+  /** Something keeps every other process from writing this kind: what is unfinished at the start is nobody's. */
+  readonly isSoleWriter?: boolean;
+};
+
 /**
  * The spec files of one kind in a folder that it shares with other vendors and other kinds: /var/run/cdi, or wherever the
  * runtime looks. File names are those that CDI proposes for specs that come and go, vendor-class_name.json, and nothing
  * else is ever read, listed or removed. One process writes one kind, but for the moments in which one takes over from another.
  *
  * A runtime sees a file as it was or as it is, also after a crash at any point. An unfinished one has a name that runtimes
- * pass over, and is removed by a `start` some minutes later. It lies in the same folder because they refresh on the event of its
+ * pass over, and is removed by a `start`, for several writers some minutes later. It lies in the same folder because they refresh on the event of its
  * renaming: a file that is moved in from elsewhere makes none that they heed (CDI 1.1, pkg/cdi, watch).
  */
 export class CdiSpecs {
@@ -29,14 +37,16 @@ export class CdiSpecs {
   readonly folder: string;
   readonly #prefix: string;
   readonly #clock: Clock;
+  readonly #abandonedMs: number;
   /** Changes of one file one after the other, in the order of the calls. */
   readonly #turns = new KeyedMutex<SpecName>({ name: 'CDI spec', maxWaiters: MAX_WAITERS });
 
   /** Throws INVALID_ARGUMENT when the folder is not an absolute path. */
-  constructor(options: { readonly folder: string; readonly kind: CdiKind; readonly clock?: Clock }) {
+  constructor(options: CdiSpecsOptions) {
     this.kind = options.kind;
     this.folder = options.folder;
     this.#clock = options.clock ?? realClock;
+    this.#abandonedMs = options.isSoleWriter === true ? Number.NEGATIVE_INFINITY : ABANDONED_MS;
     if (!isAbsolute(this.folder)) {
       throw NabuError.of('INVALID_ARGUMENT', { field: 'CDI folder', reason: `${this.folder} is not an absolute path` });
     }
@@ -44,8 +54,8 @@ export class CdiSpecs {
   }
 
   /**
-   * Makes the folder if there is none, and removes what a crash has left unfinished: what is fresh may be the file of a
-   * process that still writes. Once, before anything is written.
+   * Makes the folder if there is none, and removes what a crash has left unfinished: for several writers not what is fresh,
+   * which may be the file of one that still writes. Once, before anything is written.
    */
   async start(): Promise<void> {
     await this.#usable(async () => {
@@ -134,7 +144,7 @@ export class CdiSpecs {
 
   async #removeAbandoned(path: string): Promise<void> {
     const changedMs = await changedMsOf(path);
-    if (changedMs !== undefined && this.#clock.nowMs() - changedMs >= ABANDONED_MS) await remove(path);
+    if (changedMs !== undefined && this.#clock.nowMs() - changedMs >= this.#abandonedMs) await remove(path);
   }
 
   #nameIn(file: string): string {

@@ -28,7 +28,8 @@ export class ClaimFiles {
   readonly #inHost: string;
 
   constructor({ cdiDir, stateDir, stateDirInHost }: Pick<HostPaths, 'cdiDir' | 'stateDir' | 'stateDirInHost'>) {
-    this.#specs = new CdiSpecs({ folder: cdiDir, kind: CLAIM_KIND });
+    // The claim lock is taken before anything is made for claims.
+    this.#specs = new CdiSpecs({ folder: cdiDir, kind: CLAIM_KIND, isSoleWriter: true });
     this.#here = join(stateDir, 'dra', 'files');
     this.#inHost = join(stateDirInHost, 'dra', 'files');
   }

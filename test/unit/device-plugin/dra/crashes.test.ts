@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Deadline } from '../../../../common/concurrency/index.ts';
@@ -47,13 +47,6 @@ class Folders implements Disposable {
       bootId,
       logger: silentLogger,
     });
-  }
-
-  /** Long enough that nobody can still be writing what is unfinished. */
-  minutesPass(): void {
-    const folder = join(this.root, 'cdi');
-    const unfinished = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.tmp')) : [];
-    for (const name of unfinished) utimesSync(join(folder, name), 0, 0);
   }
 
   async prepared(claim: Claim, process = this.process()): Promise<ClaimPreparer> {
@@ -137,7 +130,6 @@ describe('a driver that dies at any step', () => {
         await again.prepared(train.claim);
         again.assertPrepared(train.claim);
         again.assertPrepared(other.claim);
-        folders.minutesPass();
         await folders.ended(train.claim);
         folders.assertGone(train.claim);
         folders.assertPrepared(other.claim);
