@@ -1,9 +1,8 @@
-import { type FSWatcher, watch } from 'node:fs';
 import { dirname } from 'node:path';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
-import { folderIdentity, type Unsubscribe, WakeUp } from '../kubelet/index.ts';
+import { FolderWatch, type Unsubscribe, WakeUp, type WatchFolder } from '../kubelet/index.ts';
 import { parsePluginConfig } from './parse.ts';
 import type { PluginConfig } from './plugin-config.ts';
 import { readConfigText } from './read.ts';
@@ -16,15 +15,12 @@ export type ConfigFileOptions = {
   readonly onRead?: (outcome: 'ok' | 'refused') => void;
   /** How often to look where no event tells to. */
   readonly pollMs?: number;
-  /** Begins to watch a folder; throws, or emits an error, where that is not to be had. */
-  readonly watch?: (path: string, onEvent: () => void) => FSWatcher;
+  readonly watch?: WatchFolder;
 };
 
 const POLL_MS = 10_000;
 /** Somebody who saves a file empties it first: what is read a moment later is whole. */
 const SETTLE_MS = 50;
-
-const inotify = (path: string, onEvent: () => void): FSWatcher => watch(path, { persistent: false }, onEvent);
 
 /**
  * The configuration file while the plugin runs. Its folder is watched, not the file: editors put a new file in its place,
@@ -33,19 +29,30 @@ const inotify = (path: string, onEvent: () => void): FSWatcher => watch(path, { 
 export class ConfigFile {
   readonly #options: ConfigFileOptions;
   readonly #wake: WakeUp;
+  readonly #folder: FolderWatch;
   readonly #stop = new AbortController();
   readonly #listeners = new Set<(config: PluginConfig) => void>();
   #config: PluginConfig | undefined;
   /** Of what is in force. */
   #text: string | undefined;
   #problem: string | undefined;
-  #watcher: { readonly folder: string; readonly watcher: FSWatcher } | undefined;
-  #isPolling = false;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: ConfigFileOptions) {
     this.#options = options;
     this.#wake = new WakeUp(options.clock);
+    const { path, pollMs = POLL_MS, logger, watch } = options;
+    this.#folder = new FolderWatch({
+      path: dirname(path),
+      watch,
+      onEvent: () => this.#wake.call(),
+      onRefused: (error) =>
+        logger.warn('the folder of the configuration cannot be watched: it is polled', {
+          path,
+          pollMs,
+          error,
+        }),
+    });
   }
 
   /** What is in force. Throws RangeError before `start` has resolved. */
@@ -61,13 +68,13 @@ export class ConfigFile {
 
   /** Reads the file and follows it from then on. Throws CONFIG_INVALID: there is no older one to go on with. */
   async start(): Promise<PluginConfig> {
-    await this.#follow();
+    await this.#folder.follow();
     const { path, onRead } = this.#options;
     try {
       this.#text = await readConfigText(path);
       this.#config = parsePluginConfig(this.#text, path);
     } catch (err) {
-      this.#unwatch();
+      this.#folder.close();
       onRead?.('refused');
       throw err;
     }
@@ -85,7 +92,7 @@ export class ConfigFile {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    this.#unwatch();
+    this.#folder.close();
   }
 
   async #lookForEver(): Promise<void> {
@@ -95,7 +102,7 @@ export class ConfigFile {
       await this.#wake.wait(pollMs, signal);
       await clock.sleep(SETTLE_MS, signal).catch(() => undefined); // the signal is looked at next
       if (signal.aborted) return;
-      await this.#follow();
+      await this.#folder.follow();
       await this.#look();
     }
   }
@@ -130,35 +137,5 @@ export class ConfigFile {
     const { path, logger, onRead } = this.#options;
     logger.error('the configuration is refused: the one before stays in force', { path, error: err });
     onRead?.('refused');
-  }
-
-  /** Watches the folder that lies there now. */
-  async #follow(): Promise<void> {
-    const path = dirname(this.#options.path);
-    const folder = await folderIdentity(path);
-    if (folder === this.#watcher?.folder) return;
-    this.#unwatch();
-    if (folder === undefined) return;
-    try {
-      const watcher = (this.#options.watch ?? inotify)(path, () => this.#wake.call());
-      watcher.on('error', (err) => this.#fallBack(err));
-      this.#watcher = { folder, watcher };
-      this.#isPolling = false;
-    } catch (err) {
-      this.#fallBack(err);
-    }
-  }
-
-  #fallBack(err: unknown): void {
-    this.#unwatch();
-    if (this.#isPolling) return;
-    this.#isPolling = true;
-    const { path, pollMs = POLL_MS, logger } = this.#options;
-    logger.warn('the folder of the configuration cannot be watched: it is polled', { path, pollMs, error: err });
-  }
-
-  #unwatch(): void {
-    this.#watcher?.watcher.close();
-    this.#watcher = undefined;
   }
 }

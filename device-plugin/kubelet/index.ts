@@ -10,7 +10,8 @@ export {
   type PoolOptions,
   type Unsubscribe,
 } from './device-pool.ts';
-export { fileIdentity, folderIdentity } from './file-identity.ts';
+export { fileIdentity } from './file-identity.ts';
+export { FolderWatch, type WatchFolder } from './folder-watch.ts';
 export { KubeletPlugin, type KubeletPluginOptions } from './kubelet-plugin.ts';
 export { Newest } from './newest.ts';
 export type { CallOutcome, KubeletObserver } from './observer.ts';

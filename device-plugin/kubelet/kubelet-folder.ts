@@ -1,9 +1,9 @@
-import { type FSWatcher, watch } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import type { Unsubscribe } from './device-pool.ts';
-import { fileIdentity, folderIdentity } from './file-identity.ts';
+import { fileIdentity } from './file-identity.ts';
+import { FolderWatch, type WatchFolder } from './folder-watch.ts';
 import { WakeUp } from './wake-up.ts';
 
 /** Device plugin API v1beta1, constants.go: KubeletSocket is this file in DevicePluginPath. */
@@ -18,11 +18,8 @@ export type KubeletFolderOptions = {
   readonly logger: Logger;
   /** How often to look where no event tells to; ten times as long while the folder is watched. */
   readonly pollMs: number;
-  /** Begins to watch a folder; throws, or emits an error, where that is not to be had. */
-  readonly watch?: (path: string, onEvent: () => void) => FSWatcher;
+  readonly watch?: WatchFolder;
 };
-
-const inotify = (path: string, onEvent: () => void): FSWatcher => watch(path, { persistent: false }, onEvent);
 
 /**
  * The folder that the kubelet and its plugins share, and which kubelet listens in it. Looks when inotify says that
@@ -35,11 +32,10 @@ export class KubeletFolder {
   readonly kubeletSocket: string;
   readonly #options: KubeletFolderOptions;
   readonly #wake: WakeUp;
+  readonly #folder: FolderWatch;
   readonly #stop = new AbortController();
   readonly #listeners = new Set<() => void>();
   #kubelet: string | undefined;
-  #watcher: { readonly folder: string; readonly watcher: FSWatcher } | undefined;
-  #isPolling = false;
   #looking: Promise<string | undefined> = Promise.resolve(undefined);
   #running: Promise<void> = Promise.resolve();
 
@@ -48,6 +44,13 @@ export class KubeletFolder {
     this.path = options.path;
     this.kubeletSocket = join(options.path, KUBELET_SOCKET);
     this.#wake = new WakeUp(options.clock);
+    const { path, pollMs, logger, watch } = options;
+    this.#folder = new FolderWatch({
+      path,
+      watch,
+      onEvent: () => this.#wake.call(),
+      onRefused: (error) => logger.warn('the kubelet folder cannot be watched: it is polled', { path, pollMs, error }),
+    });
   }
 
   /** Changes with every kubelet that takes the socket; undefined while there is none. */
@@ -71,14 +74,14 @@ export class KubeletFolder {
     this.#stop.abort();
     await this.#running;
     await this.#looking;
-    this.#unwatch();
+    this.#folder.close();
   }
 
   async #lookForEver(): Promise<void> {
     const { signal } = this.#stop;
     for (;;) {
       const { pollMs } = this.#options;
-      await this.#wake.wait(this.#watcher === undefined ? pollMs : pollMs * WATCHED_POLL_FACTOR, signal);
+      await this.#wake.wait(this.#folder.isWatching ? pollMs * WATCHED_POLL_FACTOR : pollMs, signal);
       if (signal.aborted) return;
       await this.look();
       for (const listener of [...this.#listeners]) listener();
@@ -92,37 +95,9 @@ export class KubeletFolder {
   }
 
   async #look(): Promise<string | undefined> {
-    const folder = await folderIdentity(this.path);
-    if (folder !== this.#watcher?.folder) this.#watchAgain(folder);
+    await this.#folder.follow();
     // After the watch: what changes from here on is an event.
     this.#kubelet = await fileIdentity(this.kubeletSocket);
     return this.#kubelet;
-  }
-
-  #watchAgain(folder: string | undefined): void {
-    this.#unwatch();
-    if (folder === undefined) return;
-    try {
-      const watcher = (this.#options.watch ?? inotify)(this.path, () => this.#wake.call());
-      watcher.on('error', (err) => this.#fallBack(err));
-      this.#watcher = { folder, watcher };
-      this.#isPolling = false;
-    } catch (err) {
-      this.#fallBack(err);
-    }
-  }
-
-  /** E.g. the user's inotify instances are used up. */
-  #fallBack(err: unknown): void {
-    this.#unwatch();
-    if (this.#isPolling) return;
-    this.#isPolling = true;
-    const { path, pollMs, logger } = this.#options;
-    logger.warn('the kubelet folder cannot be watched: it is polled', { path, pollMs, error: err });
-  }
-
-  #unwatch(): void {
-    this.#watcher?.watcher.close();
-    this.#watcher = undefined;
   }
 }
