@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../kube/cluster/ports.ts';
 import { bigCluster, fullNode, nodeName } from '../../support/extender/big-cluster.ts';
 import { FakeApiServer } from '../../support/extender/fake-api-server.ts';
 import {
@@ -135,13 +136,14 @@ async function memoryOf(bench: Bench, server: FakeApiServer): Promise<{ rss: num
   const folder = await bench.scope.folder();
   const kubeconfig = join(folder, 'kubeconfig');
   server.writeKubeconfig(kubeconfig);
+  const { health } = await freePorts(['health']);
   const flags = [
     '--kubeconfig',
     kubeconfig,
     '--listen',
     '127.0.0.1:0',
     '--health',
-    '127.0.0.1:18471',
+    `127.0.0.1:${health}`,
     '--log-level',
     'error',
   ];
@@ -151,7 +153,7 @@ async function memoryOf(bench: Bench, server: FakeApiServer): Promise<{ rss: num
     child.throwIfEnded();
     if (performance.now() > untilMs) throw new Error('the extender was not ready in time');
     await new Promise((resolve) => setTimeout(resolve, 100));
-    status = await get(18471, '/readyz').then(
+    status = await get(health, '/readyz').then(
       (answer) => answer.status,
       () => 0,
     );

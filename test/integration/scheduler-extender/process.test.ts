@@ -5,11 +5,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { realClock } from '../../../common/ports/index.ts';
 import { FakeApiServer } from '../../support/extender/fake-api-server.ts';
 import { claimObject, classObject, csiNodeObject, nodeObject, podObject } from '../../support/extender/objects.ts';
 import { get, post } from '../../support/extender/served.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
+const READY_MS = 60_000;
 
 describe('nabu scheduler-extender', () => {
   const folder = mkdtempSync(join(tmpdir(), 'nabu-extender-process-'));
@@ -50,12 +52,13 @@ describe('nabu scheduler-extender', () => {
 
   async function untilReady(port: number): Promise<string[]> {
     const said = new Set<string>();
-    for (;;) {
+    for (const untilMs = performance.now() + READY_MS; performance.now() < untilMs; ) {
       const { status, text } = await get(port, '/readyz');
       if (status === 200) return [...said];
       said.add(text.trim());
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await realClock.sleep(20);
     }
+    throw new Error(`it is not ready: ${[...said].join('; ')}`);
   }
 
   it('is ready when it knows the cluster, answers a scheduler, and ends on SIGTERM', async () => {
