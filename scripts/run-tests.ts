@@ -1,4 +1,4 @@
-// Runs suites one after another and closes with one line of totals over all of them.
+// Runs suites one after another and closes with what failed and one line of totals over all of them.
 // usage: run-tests.ts SUITE... [--only GLOB]     --only replaces the files of the mocha suites named
 import { parseArgs } from 'node:util';
 import { killChildren } from './tests/child.ts';
@@ -23,13 +23,16 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 let total: Counts = NO_COUNTS;
 const lines: string[] = [];
+const failed: string[] = [];
 for (const name of positionals) {
   const startedMs = performance.now();
   process.stdout.write(`\n=== ${name}\n`);
-  const counts = await runSuite(name, values.only);
+  const { counts, failures } = await runSuite(name, values.only);
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   lines.push(`${name.padEnd(12)} ${closingLine(counts)} (${seconds} s)`);
   total = sum(total, counts);
+  failed.push(...failures.map((what) => `${name}: ${what}`));
 }
+if (failed.length > 0) process.stdout.write(`\n=== failed\n${failed.join('\n')}\n`);
 process.stdout.write(`\n=== suites\n${lines.join('\n')}\n\n${closingLine(total)}\n`);
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;

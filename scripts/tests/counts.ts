@@ -1,5 +1,8 @@
 export type Counts = { readonly passed: number; readonly failed: number; readonly skipped: number };
 
+/** What a suite came to, and what failed in it, a line each: the end of a long output is all that some readers get. */
+export type Outcome = { readonly counts: Counts; readonly failures: readonly string[] };
+
 export const NO_COUNTS: Counts = { passed: 0, failed: 0, skipped: 0 };
 
 export function sum(a: Counts, b: Counts): Counts {

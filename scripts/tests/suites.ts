@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { runChild } from './child.ts';
-import { type Counts, NO_COUNTS, parseDoctest, sum } from './counts.ts';
+import { type Counts, NO_COUNTS, type Outcome, parseDoctest, sum } from './counts.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -44,16 +44,25 @@ export const SUITES: Readonly<Record<string, MochaSuite | NativeSuite | CheckSui
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--unhandled-rejections=strict'];
 
 const ONE_FAILED: Counts = { passed: 0, failed: 1, skipped: 0 };
-const countsSchema = z.strictObject({ passed: z.int(), failed: z.int(), skipped: z.int() });
+const reportSchema = z.strictObject({
+  passed: z.int(),
+  failed: z.int(),
+  skipped: z.int(),
+  failures: z.array(z.string()),
+});
 
-export async function runSuite(name: string, only: string | undefined): Promise<Counts> {
+const failedAs = (what: string, before: Counts = NO_COUNTS, failures: readonly string[] = []): Outcome => {
+  return { counts: sum(before, ONE_FAILED), failures: [...failures, what] };
+};
+
+export async function runSuite(name: string, only: string | undefined): Promise<Outcome> {
   const suite = SUITES[name];
   if (suite === undefined) throw new RangeError(`no suite ${name}`);
   switch (suite.kind) {
     case 'check':
       return (await runChild(['scripts/check.sh'], {}, suite.timeoutMs)).exitCode === 0
-        ? { ...NO_COUNTS, passed: 1 }
-        : ONE_FAILED;
+        ? { counts: { ...NO_COUNTS, passed: 1 }, failures: [] }
+        : failedAs('scripts/check.sh');
     case 'mocha':
       return await runMocha(suite, only);
     case 'native':
@@ -62,16 +71,16 @@ export async function runSuite(name: string, only: string | undefined): Promise<
 }
 
 /** The child reports its counts through a file: its output belongs to the reader. */
-async function runMocha(suite: MochaSuite, only: string | undefined): Promise<Counts> {
+async function runMocha(suite: MochaSuite, only: string | undefined): Promise<Outcome> {
   const files = globSync(only ?? `${suite.folder}/**/*.test.ts`).sort();
   if (files.length === 0) {
     process.stdout.write(`no tests in ${suite.folder} yet\n`);
-    return NO_COUNTS;
+    return { counts: NO_COUNTS, failures: [] };
   }
   if (suite.prepare !== undefined) {
     const { script, timeoutMs } = suite.prepare;
     const prepared = await runChild([process.execPath, ...NODE_FLAGS, script], {}, timeoutMs);
-    if (prepared.exitCode !== 0) return ONE_FAILED;
+    if (prepared.exitCode !== 0) return failedAs(script);
   }
   const folder = mkdtempSync(join(tmpdir(), 'nabu-test-'));
   try {
@@ -85,17 +94,21 @@ async function runMocha(suite: MochaSuite, only: string | undefined): Promise<Co
       ...files,
     ];
     const ended = await runChild(command, {}, suite.timeoutMs);
-    const counts = readCounts(report);
-    if (counts === undefined || ended.timedOut) return sum(counts ?? NO_COUNTS, ONE_FAILED);
-    return ended.exitCode !== 0 && counts.failed === 0 ? sum(counts, ONE_FAILED) : counts;
+    const outcome = readReport(report);
+    if (outcome === undefined) return failedAs(`${suite.folder} ended without a result`);
+    const { counts, failures } = outcome;
+    if (ended.timedOut) return failedAs(`${suite.folder} took too long`, counts, failures);
+    if (ended.exitCode !== 0 && counts.failed === 0) return failedAs(`${suite.folder} did not end well`, counts);
+    return outcome;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function readCounts(path: string): Counts | undefined {
+function readReport(path: string): Outcome | undefined {
   try {
-    return countsSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    const { failures, ...counts } = reportSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return { counts, failures };
   } catch {
     process.stdout.write('run-tests: the suite ended without a result\n');
     return undefined;
@@ -117,10 +130,11 @@ function nativeTests(folder: string): { name: string; command: string[] }[] {
   return ctestSchema.parse(JSON.parse(listing)).tests;
 }
 
-async function runNative(suite: NativeSuite): Promise<Counts> {
+async function runNative(suite: NativeSuite): Promise<Outcome> {
   const built = await runChild(['scripts/native.sh', suite.flavour], {}, suite.timeoutMs);
-  if (built.exitCode !== 0) return ONE_FAILED;
+  if (built.exitCode !== 0) return failedAs(`the build of ${suite.flavour}`);
   let total = NO_COUNTS;
+  const failures: string[] = [];
   for (const { name, command } of nativeTests(BUILD_FOLDERS[suite.flavour])) {
     process.stdout.write(`--- ${name}\n`);
     const ended = await runChild([...command, '--no-colors=true'], SANITIZER_ENV, suite.timeoutMs);
@@ -128,6 +142,7 @@ async function runNative(suite: NativeSuite): Promise<Counts> {
     const crashed = counts === undefined || (ended.exitCode !== 0 && counts.failed === 0);
     if (crashed) process.stdout.write(`run-tests: ${name} ended with ${ended.exitCode} and no clean summary\n`);
     total = sum(total, crashed ? sum(counts ?? NO_COUNTS, ONE_FAILED) : counts);
+    if (crashed || counts.failed > 0) failures.push(name);
   }
-  return total;
+  return { counts: total, failures };
 }
