@@ -58,6 +58,44 @@ describe('the chart', () => {
     assert.deepEqual(annotations, { 'cert-manager.io/inject-ca-from': 'nabustore/nabu-nabustore-admission' });
   });
 
+  it('has cert-manager make an authority for the extender alone, and a certificate that schedulers show', async () => {
+    const tls = { source: 'cert-manager' };
+    const objects = await chart.render({
+      schedulerExtender: { enabled: true, tls },
+      schedulerAdmission: { enabled: true, tls },
+      scheduler: SCHEDULING.scheduler,
+      admission: { enabled: false },
+    });
+    const certificates = ofKind(objects, 'Certificate').map(({ metadata, spec }) => {
+      const { secretName, isCA = false, usages = [] } = Object(spec);
+      return { name: metadata.name, secretName, isCA, client: usages.includes('client auth') };
+    });
+    const [extender, admission] = ['nabu-nabustore-scheduler-extender', 'nabu-nabustore-scheduler-admission'];
+    assert.deepEqual(
+      certificates.sort((a, b) => a.name.localeCompare(b.name)),
+      [
+        { name: admission, secretName: `${admission}-tls`, isCA: false, client: false },
+        { name: extender, secretName: `${extender}-tls`, isCA: false, client: false },
+        { name: `${extender}-ca`, secretName: `${extender}-ca`, isCA: true, client: false },
+        { name: `${extender}-client`, secretName: `${extender}-client-tls`, isCA: false, client: true },
+      ],
+    );
+    const text = JSON.stringify(ofKind(objects, 'Deployment'));
+    for (const name of [`${extender}-tls`, `${extender}-client-tls`, `${admission}-tls`]) {
+      assert(text.includes(`"secretName":"${name}"`), name);
+    }
+    const [webhook] = ofKind(objects, 'MutatingWebhookConfiguration');
+    const annotations = Reflect.get(Object(webhook?.metadata), 'annotations');
+    assert.deepEqual(annotations, { 'cert-manager.io/inject-ca-from': `nabustore/${admission}` });
+    const without = { schedulerExtender: { enabled: true, tls: { source: 'secret' } } };
+    await assert.rejects(chart.render(without), /schedulerExtender\.tls\.secretName is needed/);
+  });
+
+  it('has names that a Service may have, however long the name of the release is', async () => {
+    const objects = await chart.render(SCHEDULING, 'nabustore', 'r'.repeat(53));
+    for (const { metadata } of ofKind(objects, 'Service')) assert(metadata.name.length <= 63, metadata.name);
+  });
+
   it('has a second scheduler that asks the extender in time, for marked pods alone, with a Lease of its own', async () => {
     const objects = await chart.render(SCHEDULING);
     const [map] = ofKind(objects, 'ConfigMap').filter(({ metadata }) => metadata.name === 'nabu-nabustore-scheduler');

@@ -34,8 +34,8 @@ export class Chart {
   }
 
   /** The objects of one release. Rejects with what helm says. */
-  async render(values: object = {}, namespace = 'nabustore'): Promise<readonly Rendered[]> {
-    const args = ['template', RELEASE, CHART, '--namespace', namespace, '--kube-version', 'v1.36.3', '--values', '-'];
+  async render(values: object = {}, namespace = 'nabustore', release = RELEASE): Promise<readonly Rendered[]> {
+    const args = ['template', release, CHART, '--namespace', namespace, '--kube-version', 'v1.36.3', '--values', '-'];
     const text = await run(this.#helm, args, { input: JSON.stringify(values) });
     return parseAllDocuments(text)
       .map((document) => document.toJS() as Rendered | null)

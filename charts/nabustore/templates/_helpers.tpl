@@ -7,7 +7,7 @@
 {{- $root := index . 0 -}}
 {{- $name := include "nabustore.name" $root -}}
 {{- $release := ternary $root.Release.Name (printf "%s-%s" $root.Release.Name $name) (contains $name $root.Release.Name) -}}
-{{- printf "%s-%s" ($release | trunc 45 | trimSuffix "-") (index . 1) -}}
+{{- printf "%s-%s" ($release | trunc 43 | trimSuffix "-") (index . 1) -}}
 {{- end -}}
 
 {{- define "nabustore.selector" -}}
@@ -187,4 +187,23 @@ securityContext:
 
 {{- define "nabustore.extenderSecret" -}}
 {{- .Values.schedulerExtender.tls.secretName | default (printf "%s-tls" (include "nabustore.fullname" (list . "scheduler-extender"))) -}}
+{{- end -}}
+
+{{/* The certificate that schedulers show: cert-manager keeps one pair in a Secret, so it is in one of its own. */}}
+{{- define "nabustore.extenderClient" -}}
+{{- if eq .Values.schedulerExtender.tls.source "cert-manager" -}}
+secretName: {{ include "nabustore.fullname" (list . "scheduler-extender") }}-client-tls
+items: [{ key: ca.crt, path: ca.crt }, { key: tls.crt, path: client.crt }, { key: tls.key, path: client.key }]
+{{- else -}}
+secretName: {{ include "nabustore.extenderSecret" . }}
+items: [{ key: ca.crt, path: ca.crt }, { key: client.crt, path: client.crt }, { key: client.key, path: client.key }]
+{{- end -}}
+{{- end -}}
+
+{{/* list $ component name: head of an object of cert-manager. */}}
+{{- define "nabustore.certManagerHead" -}}
+metadata:
+  name: {{ index . 2 }}
+  namespace: {{ (index . 0).Release.Namespace }}
+  labels: {{- include "nabustore.labels" (list (index . 0) (index . 1)) | nindent 4 }}
 {{- end -}}

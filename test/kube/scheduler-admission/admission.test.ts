@@ -74,7 +74,7 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
 
   /** The configuration of the chart, with the process of this test behind it. */
   async function register(chart: Chart): Promise<void> {
-    const tls = { secretName: 'unused', caBundle: admission.authority, url: admission.url };
+    const tls = { source: 'secret', secretName: 'unused', caBundle: admission.authority, url: admission.url };
     const objects = await chart.render({ schedulerAdmission: { enabled: true, schedulers: ['x'], gates: false, tls } });
     const found = objects.find(({ kind, metadata }) => {
       return kind === 'MutatingWebhookConfiguration' && metadata.name.endsWith('scheduler-admission');
