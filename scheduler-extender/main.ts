@@ -51,7 +51,7 @@ export async function runExtender(config: ExtenderConfig): Promise<void> {
   leadership.lead(await leaseOf(config, identity, logger, () => leadership.elected()));
   const refuses = (): string | undefined => leadership.refuses() ?? watches.incomplete();
   const unready = (): string | undefined => refuses() ?? watches.unready();
-  const metrics = new ExtenderMetrics({ index, reservations, unready });
+  const metrics = new ExtenderMetrics({ index, reservations, unready, watched: watches });
   const server = new ExtenderServer({
     extender: new Extender({ index, reservations, rules, staleness: () => watches.staleness() }),
     metrics,

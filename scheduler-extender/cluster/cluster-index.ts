@@ -1,6 +1,7 @@
 import type {
   ClaimFacts,
   CsiNodeFacts,
+  LocalityReportFacts,
   NodeFacts,
   PersistentVolumeFacts,
   PodFacts,
@@ -10,6 +11,7 @@ import type {
 import { CapacityTable } from './capacity-table.ts';
 import { ClaimTable } from './claim-table.ts';
 import { ClassTable } from './class-table.ts';
+import { LocalityTable } from './locality-table.ts';
 import { NodeTable } from './node-table.ts';
 import { PodTable } from './pod-table.ts';
 import {
@@ -45,6 +47,8 @@ export type FactsOf = {
   readonly content: ContentFacts;
   /** Key: the name of the node. */
   readonly link: LinkFacts;
+  /** Key: the name of the node. What it says of contents and of its link stands beside what others tell of those. */
+  readonly report: LocalityReportFacts;
 };
 export type Kind = keyof FactsOf;
 
@@ -52,6 +56,12 @@ export type Kind = keyof FactsOf;
 export interface ClusterSink {
   put<K extends Kind>(kind: K, facts: FactsOf[K]): void;
   remove(kind: Kind, key: string): void;
+}
+
+/** What those who know of one kind tell it to. */
+export interface KindSink<K extends Kind> {
+  put(kind: K, facts: FactsOf[K]): void;
+  remove(kind: K, key: string): void;
 }
 
 type Handler<K extends Kind> = {
@@ -78,7 +88,8 @@ export class ClusterIndex implements ClusterSink {
   readonly pods = new PodTable(this.nodes, this.claims);
   readonly classes = new ClassTable();
   readonly capacities = new CapacityTable();
-  readonly storage = new StorageTable(this.nodes);
+  readonly localities = new LocalityTable();
+  readonly storage = new StorageTable(this.nodes, this.localities);
   readonly #listeners = new Set<IndexListener>();
   readonly #linked = new Map<string, number>();
 
@@ -113,6 +124,18 @@ export class ClusterIndex implements ClusterSink {
       key: ({ node }) => node,
       put: ({ node, load }) => this.#putLink(node, load),
       remove: (key) => this.#removeLink(key),
+    },
+    report: {
+      key: ({ node }) => node,
+      put: (facts) => {
+        this.localities.put(facts);
+        if (facts.linkLoad === undefined) this.#removeLink(facts.node);
+        else this.#putLink(facts.node, facts.linkLoad);
+      },
+      remove: (key) => {
+        this.localities.remove(key);
+        this.#removeLink(key);
+      },
     },
   };
 

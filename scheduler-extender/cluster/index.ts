@@ -1,6 +1,14 @@
 export type { CapacityTable, Published } from './capacity-table.ts';
 export type { ClaimTable, ClaimUse } from './claim-table.ts';
-export { ClusterIndex, type ClusterSink, type FactsOf, type IndexListener, type Kind } from './cluster-index.ts';
+export {
+  ClusterIndex,
+  type ClusterSink,
+  type FactsOf,
+  type IndexListener,
+  type Kind,
+  type KindSink,
+} from './cluster-index.ts';
+export type { LocalityTable } from './locality-table.ts';
 export { NO_SLOT, type Slot } from './name-table.ts';
 export { NO_LIMIT, type NodeTable } from './node-table.ts';
 export type { Place, PlaceId } from './places.ts';

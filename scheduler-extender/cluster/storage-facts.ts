@@ -47,6 +47,8 @@ export type ContentFacts = {
   readonly names: readonly string[];
   readonly sizeBytes: number;
   readonly holders: readonly Holder[];
+  /** Storage nodes hold all of it together, spread over them by their capacity, beside the holders. */
+  readonly isStored?: boolean;
 };
 
 /** What a node's own agent reports of its link to storage. */

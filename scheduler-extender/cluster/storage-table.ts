@@ -1,5 +1,6 @@
 import { rawBytes, shardCount } from '../../engine/blob/index.ts';
 import type { FailureDomain } from '../../engine/placement/index.ts';
+import type { LocalityTable } from './locality-table.ts';
 import { NO_SLOT, type Slot } from './name-table.ts';
 import type { NodeTable } from './node-table.ts';
 import type { Place, PlaceId } from './places.ts';
@@ -31,6 +32,7 @@ type Shape = {
   readonly rawBytes: number;
   readonly reach: Map<string, Reach>;
   readonly evenly: Spread;
+  readonly parts: readonly SpreadPart[];
 };
 
 export function rawBytesOf({
@@ -49,6 +51,7 @@ function domainName({ zone, rack, host }: StorageNodeFacts, kind: FailureDomain)
 /** Storage nodes, volume records and contents, and where their bytes lie. */
 export class StorageTable {
   readonly #nodes: NodeTable;
+  readonly #localities: LocalityTable;
   readonly #storage = new Map<string, StorageNodeFacts>();
   readonly #records = new Map<string, VolumeRecordFacts>();
   readonly #recordNames = new Map<string, string>();
@@ -59,8 +62,9 @@ export class StorageTable {
   #version = 0;
   #spreads = new WeakMap<object, { readonly version: number; readonly spread: Spread }>();
 
-  constructor(nodes: NodeTable) {
+  constructor(nodes: NodeTable, localities: LocalityTable) {
     this.#nodes = nodes;
+    this.#localities = localities;
   }
 
   /** Nobody has told of any storage node: nothing is known of the cluster's capacity and domains. */
@@ -135,10 +139,11 @@ export class StorageTable {
     }
   }
 
-  /** By id, or by name. */
+  /** By id, or by name; else what nodes report of it. */
   content(kind: ContentFacts['kind'], name: string): ContentFacts | undefined {
     const key = contentKey(kind, name);
-    return this.#contents.get(key) ?? this.#contents.get(this.#contentNames.get(key) ?? '');
+    const told = this.#contents.get(key) ?? this.#contents.get(this.#contentNames.get(key) ?? '');
+    return told ?? this.#localities.find(kind, name);
   }
 
   /** Storage nodes or nodes are somewhere else now: what was derived from where they were is derived anew when it is asked for. */
@@ -179,9 +184,10 @@ export class StorageTable {
   }
 
   spreadOfContent(content: ContentFacts): Spread {
-    return this.#spreadOf(content, () =>
-      content.holders.flatMap((holder) => this.#partsOfHolder(holder, Math.max(1, content.sizeBytes))),
-    );
+    return this.#spreadOf(content, () => {
+      const held = content.holders.flatMap((holder) => this.#partsOfHolder(holder, Math.max(1, content.sizeBytes)));
+      return content.isStored === true ? [...held, ...this.#shaped().parts] : held;
+    });
   }
 
   /** Equal shares on nodes of Kubernetes. */
@@ -239,11 +245,13 @@ export class StorageTable {
     const there = [...this.#storage.values()].filter(({ state }) => state !== 'out');
     const sum = there.reduce((total, { capacityBytes }) => total + capacityBytes, 0);
     const share = (node: StorageNodeFacts): number => (sum > 0 ? node.capacityBytes / sum : 1 / there.length);
+    const parts = there.map((node) => this.#partOf(node, share(node)));
     return {
       zones: new Set(there.map(({ zone }) => zone)),
       rawBytes: sum,
       reach: new Map(),
-      evenly: new Spread(there.map((node) => this.#partOf(node, share(node)))),
+      evenly: new Spread(parts),
+      parts,
     };
   }
 

@@ -13,6 +13,14 @@ export type MetricsOptions = {
   readonly reservations: Reservations;
   /** Why nothing is answered, or undefined. */
   readonly unready: () => string | undefined;
+  /** How what is watched is doing; undefined: nothing is watched. */
+  readonly watched?: WatchFigures;
+};
+
+export type WatchFigures = {
+  readonly states: readonly { readonly plural: string; readonly missing?: string; readonly odd?: number }[];
+  /** Reports of nodes by how far they are believed. */
+  readonly reports: Readonly<Record<string, number>>;
 };
 
 /** What Prometheus sees of an extender. */
@@ -21,7 +29,7 @@ export class ExtenderMetrics {
   readonly #seconds: Histogram<'verb' | 'result'>;
   readonly #candidates: Counter<'verdict'>;
 
-  constructor({ index, reservations, unready }: MetricsOptions) {
+  constructor({ index, reservations, unready, watched }: MetricsOptions) {
     const registers = [this.registry];
     this.#seconds = new Histogram({
       registers,
@@ -64,6 +72,7 @@ export class ExtenderMetrics {
         for (const [stage, count] of Object.entries(reservations.counts)) this.set({ stage }, count);
       },
     });
+    if (watched !== undefined) addWatchFigures(registers, watched);
     gauge('nabu_extender_reserved_bytes', 'Raw bytes that are reserved and shown by no volume record yet.', () =>
       reservations.heldBytes([]),
     );
@@ -85,7 +94,39 @@ export class ExtenderMetrics {
   }
 }
 
-function knownCounts({ nodes, pods, claims, classes, capacities, storage }: ClusterIndex): Record<string, number> {
+function addWatchFigures(registers: Registry[], watched: WatchFigures): void {
+  const gauge = (name: string, help: string, label: string, values: () => Iterable<[string, number]>): void => {
+    new Gauge({
+      registers,
+      name,
+      help,
+      labelNames: [label],
+      collect() {
+        this.reset();
+        for (const [is, value] of values()) this.set({ [label]: is }, value);
+      },
+    });
+  };
+  gauge('nabu_extender_reports', 'Locality reports, by whether they are believed, too old, or too many.', 'state', () =>
+    Object.entries(watched.reports),
+  );
+  gauge('nabu_extender_watch_missing', 'Kinds that the cluster does not have, or does not let us read.', 'kind', () =>
+    watched.states.flatMap(({ plural, missing }): [string, number][] => (missing === undefined ? [] : [[plural, 1]])),
+  );
+  gauge('nabu_extender_odd_objects', 'Objects that cannot be understood: what was known of them stays.', 'kind', () =>
+    watched.states.map(({ plural, odd = 0 }): [string, number] => [plural, odd]),
+  );
+}
+
+function knownCounts({
+  nodes,
+  pods,
+  claims,
+  classes,
+  capacities,
+  storage,
+  localities,
+}: ClusterIndex): Record<string, number> {
   const { storageNodes, records, contents } = storage.counts;
   return {
     nodes: nodes.count,
@@ -96,5 +137,6 @@ function knownCounts({ nodes, pods, claims, classes, capacities, storage }: Clus
     'storage-nodes': storageNodes,
     'volume-records': records,
     contents,
+    'reported-contents': localities.counts.contents,
   };
 }

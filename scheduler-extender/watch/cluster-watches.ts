@@ -4,6 +4,7 @@ import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import type { ClusterSink } from '../cluster/index.ts';
 import type { PlaceLabels } from '../kube/index.ts';
+import { FreshReports } from './fresh-reports.ts';
 import { KindWatch, type WatchState } from './kind-watch.ts';
 import { KubeGet } from './kube-get.ts';
 import { kindSources, WATCHED, type WatchedKind } from './watched-kinds.ts';
@@ -36,11 +37,18 @@ type KindSourceWatch = Source & { readonly kind: WatchedKind; untilSynced(): Pro
 export class ClusterWatches {
   readonly #kinds: readonly KindSourceWatch[];
   readonly #further: readonly Source[];
+  readonly #reports: FreshReports;
   readonly #get: KubeGet;
   readonly #options: Pick<ClusterWatchesOptions, 'staleMs' | 'clock'>;
 
-  private constructor(kinds: readonly KindSourceWatch[], get: KubeGet, options: ClusterWatchesOptions) {
+  private constructor(
+    kinds: readonly KindSourceWatch[],
+    reports: FreshReports,
+    get: KubeGet,
+    options: ClusterWatchesOptions,
+  ) {
     this.#kinds = kinds;
+    this.#reports = reports;
     this.#further = options.further;
     this.#get = get;
     this.#options = options;
@@ -54,9 +62,23 @@ export class ClusterWatches {
     const sources = kindSources(options.labels);
     const { sink, clock, logger } = options;
     const parts = { library, config, get, sink, clock, logger };
-    const kinds = WATCHED.map((kind): KindSourceWatch => new KindWatch(sources[kind], parts));
+    const reports = new FreshReports({ sink, clock, logger });
+    const kinds = WATCHED.map((kind): KindSourceWatch => {
+      return kind === 'report'
+        ? new KindWatch(sources.report, { ...parts, sink: reports })
+        : new KindWatch(sources[kind], parts);
+    });
     for (const source of [...kinds, ...options.further]) source.start();
-    return new ClusterWatches(kinds, get, options);
+    return new ClusterWatches(kinds, reports, get, options);
+  }
+
+  /** What nodes report of themselves: how many are believed, too old, or one too many. */
+  get reports(): FreshReports['counts'] {
+    return this.#reports.counts;
+  }
+
+  get states(): readonly WatchState[] {
+    return this.#all.map(({ state }) => state);
   }
 
   /** Why what is known is no ground to answer on, or undefined. */
@@ -90,6 +112,7 @@ export class ClusterWatches {
 
   async stop(): Promise<void> {
     await Promise.all(this.#all.map((watch) => watch.stop()));
+    this.#reports.stop();
     this.#get.close();
   }
 
@@ -99,8 +122,8 @@ export class ClusterWatches {
 
   #stale(): string[] {
     const nowMs = this.#options.clock.monotonicMs();
-    return this.#all.flatMap(({ state: { plural, heardMs } }) => {
-      const silentMs = nowMs - (heardMs ?? nowMs);
+    return this.#all.flatMap(({ state: { plural, heardMs, missing } }) => {
+      const silentMs = missing === undefined ? nowMs - (heardMs ?? nowMs) : 0;
       return silentMs > this.#options.staleMs ? [`${plural} for ${Math.round(silentMs / 1000)} s`] : [];
     });
   }

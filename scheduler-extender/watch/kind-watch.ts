@@ -2,7 +2,7 @@ import type { KubeConfig, KubernetesListObject, ListWatch, Watch } from '@kubern
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Timer } from '../../common/ports/index.ts';
-import type { ClusterSink, FactsOf } from '../cluster/index.ts';
+import type { FactsOf, KindSink } from '../cluster/index.ts';
 import type { KubeGet } from './kube-get.ts';
 import type { KindSource, WatchedKind } from './watched-kinds.ts';
 
@@ -25,12 +25,16 @@ type WatchCallback = Parameters<Watch['watch']>[2];
 const PAGE_ITEMS = 100;
 const FIRST_RETRY_MS = 250;
 const MOST_RETRY_MS = 30_000;
+/** A resource that is not there may be installed later. */
+const MISSING_RETRY_MS = 30_000;
+/** Objects that cannot be understood and are told of once each; of more than these again and again. */
+const MOST_ODD = 10_000;
 
-export type KindWatchOptions = {
+export type KindWatchOptions<K extends WatchedKind> = {
   readonly library: ClientLibrary;
   readonly config: KubeConfig;
   readonly get: KubeGet;
-  readonly sink: ClusterSink;
+  readonly sink: KindSink<K>;
   readonly clock: Clock;
   readonly logger: Logger;
 };
@@ -43,7 +47,20 @@ export type WatchState = {
   readonly heardMs: number | undefined;
   /** '' while nothing is wrong. */
   readonly trouble: string;
+  /** Why there is nothing to hear of a kind that a cluster may be without. */
+  readonly missing?: Missing;
+  /** Objects that cannot be understood: what was known of them stays. */
+  readonly odd?: number;
 };
+
+/** There is no such resource in the cluster, or this process may not read it. */
+export type Missing = 'KUBE_NOT_FOUND' | 'PERMISSION_DENIED';
+
+function missingBy(error: unknown): Missing | undefined {
+  const [code, status]: unknown[] = [Reflect.get(Object(error), 'code'), Reflect.get(Object(error), 'statusCode')];
+  if (code === 'KUBE_NOT_FOUND' || status === 404) return 'KUBE_NOT_FOUND';
+  return code === 'PERMISSION_DENIED' || status === 403 ? 'PERMISSION_DENIED' : undefined;
+}
 
 function textOf(value: unknown, key: string): string {
   const text: unknown = Reflect.get(Object(value), key);
@@ -69,7 +86,7 @@ function isOlder(before: string, after: string): boolean {
 /** One kind of object from the API server into the index: listed in pages, then watched; after an error again, ever more slowly. */
 export class KindWatch<K extends WatchedKind> {
   readonly #source: KindSource<K>;
-  readonly #options: KindWatchOptions;
+  readonly #options: KindWatchOptions<K>;
   readonly #informer: ListWatch<Kept<FactsOf[K]>>;
   readonly #stopping = new AbortController();
   #retry: Timer | undefined;
@@ -79,8 +96,10 @@ export class KindWatch<K extends WatchedKind> {
   #listedFromMs = Number.NEGATIVE_INFINITY;
   #heardMs: number | undefined;
   #trouble = '';
+  #missing: Missing | undefined;
+  readonly #odd = new Set<string>();
 
-  constructor(source: KindSource<K>, options: KindWatchOptions) {
+  constructor(source: KindSource<K>, options: KindWatchOptions<K>) {
     this.#syncing.promise.catch(() => undefined); // nobody may be waiting when it is stopped
     this.#source = source;
     this.#options = options;
@@ -89,7 +108,7 @@ export class KindWatch<K extends WatchedKind> {
     const told = (entry: Kept<FactsOf[K]>): void => this.#tell(entry);
     this.#informer.on('add', told);
     this.#informer.on('update', told);
-    this.#informer.on('delete', (entry) => options.sink.remove(source.kind, this.#keyOf(entry)));
+    this.#informer.on('delete', (entry) => this.#gone(entry));
     this.#informer.on('error', (error) => this.#failed(error));
   }
 
@@ -98,7 +117,9 @@ export class KindWatch<K extends WatchedKind> {
   }
 
   get state(): WatchState {
-    return { plural: this.#source.plural, synced: this.#synced, heardMs: this.#heardMs, trouble: this.#trouble };
+    const missing = this.#missing === undefined ? {} : { missing: this.#missing };
+    const known = { plural: this.#source.plural, synced: this.#synced, heardMs: this.#heardMs, trouble: this.#trouble };
+    return { ...known, odd: this.#odd.size, ...missing };
   }
 
   start(): void {
@@ -208,14 +229,24 @@ export class KindWatch<K extends WatchedKind> {
   }
 
   #read(object: unknown): FactsOf[K] | undefined {
+    const { name, namespace } = metadataOf(object);
+    const known = `${namespace}/${name}`;
     try {
-      return this.#source.read(object);
+      const facts = this.#source.read(object);
+      this.#odd.delete(known);
+      return facts;
     } catch (error) {
-      const { name, namespace } = metadataOf(object);
+      if (this.#odd.has(known)) return undefined;
+      if (this.#odd.size < MOST_ODD) this.#odd.add(known);
       const kind = this.#source.plural;
-      this.#options.logger.warn('an object cannot be understood', { kind, object: `${namespace}/${name}`, error });
+      this.#options.logger.warn('an object cannot be understood', { kind, object: known, error });
       return undefined;
     }
+  }
+
+  #gone(entry: Kept<unknown>): void {
+    this.#odd.delete(`${entry.metadata.namespace}/${entry.metadata.name}`);
+    this.#options.sink.remove(this.#source.kind, this.#keyOf(entry));
   }
 
   #tell(entry: Kept<FactsOf[K]>): void {
@@ -233,15 +264,33 @@ export class KindWatch<K extends WatchedKind> {
   #heard(): void {
     this.#heardMs = this.#options.clock.monotonicMs();
     this.#trouble = '';
+    this.#missing = undefined;
     this.#retryMs = FIRST_RETRY_MS;
   }
 
   #failed(error: unknown): void {
     if (this.#stopping.signal.aborted) return;
+    const missing = this.#source.isOptional === true ? missingBy(error) : undefined;
+    if (missing !== undefined) {
+      this.#isMissing(missing);
+      return;
+    }
     this.#trouble = error instanceof Error ? error.message : String(error);
     this.#options.logger.warn('a watch has ended', { kind: this.#source.plural, retryMs: this.#retryMs, error });
     this.#retry?.cancel();
     this.#retry = this.#options.clock.setTimer(() => this.start(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, MOST_RETRY_MS);
+  }
+
+  /** All that there is to know of it is known, which is nothing. */
+  #isMissing(missing: Missing): void {
+    if (this.#missing !== missing)
+      this.#options.logger.warn('nothing is heard of a kind', { kind: this.#source.plural, reason: missing });
+    this.#heard();
+    this.#missing = missing;
+    this.#synced = true;
+    this.#syncing.resolve();
+    this.#retry?.cancel();
+    this.#retry = this.#options.clock.setTimer(() => this.start(), MISSING_RETRY_MS);
   }
 }

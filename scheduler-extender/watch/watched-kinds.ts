@@ -2,6 +2,7 @@ import type { FactsOf } from '../cluster/index.ts';
 import {
   claimFacts,
   csiNodeFacts,
+  localityReportFacts,
   nodeFacts,
   type PlaceLabels,
   persistentVolumeFacts,
@@ -11,7 +12,7 @@ import {
 } from '../kube/index.ts';
 
 /** Kinds that the API server tells us of. */
-export const WATCHED = ['node', 'csiNode', 'storageClass', 'volume', 'claim', 'pod', 'capacity'] as const;
+export const WATCHED = ['node', 'csiNode', 'storageClass', 'volume', 'claim', 'pod', 'capacity', 'report'] as const;
 export type WatchedKind = (typeof WATCHED)[number];
 
 export type KindSource<K extends WatchedKind> = {
@@ -21,6 +22,8 @@ export type KindSource<K extends WatchedKind> = {
   readonly path: string;
   /** What the index calls an object by, from its metadata. */
   readonly keyBy: 'name' | 'uid' | 'namespaced';
+  /** A cluster may be without the resource, or keep it from us: then nothing is known of it, and that is no fault. */
+  readonly isOptional?: boolean;
   read(object: unknown): FactsOf[K];
 };
 
@@ -64,6 +67,14 @@ export function kindSources(labels: PlaceLabels): { readonly [K in WatchedKind]:
       path: `${storage}/csistoragecapacities`,
       keyBy: 'namespaced',
       read: storageCapacityFacts,
+    },
+    report: {
+      kind: 'report',
+      plural: 'locality reports',
+      path: '/apis/nabustore.io/v1alpha1/localityreports',
+      keyBy: 'name',
+      isOptional: true,
+      read: localityReportFacts,
     },
   };
 }

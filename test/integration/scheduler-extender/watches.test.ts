@@ -2,19 +2,21 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger } from '../../../common/logging/index.ts';
-import { realClock } from '../../../common/ports/index.ts';
+import { type Logger, silentLogger } from '../../../common/logging/index.ts';
+import { type Clock, realClock } from '../../../common/ports/index.ts';
 import { ClusterIndex } from '../../../scheduler-extender/cluster/index.ts';
 import { DEFAULT_PLACE_LABELS } from '../../../scheduler-extender/kube/index.ts';
-import { ClusterWatches } from '../../../scheduler-extender/watch/index.ts';
+import { ClusterWatches, type ClusterWatchesOptions } from '../../../scheduler-extender/watch/index.ts';
 import { FakeApiServer } from '../../support/extender/fake-api-server.ts';
 import {
   capacityObject,
   claimObject,
   classObject,
   csiNodeObject,
+  type Given,
   nodeObject,
   podObject,
+  reportObject,
   volumeObject,
 } from '../../support/extender/objects.ts';
 
@@ -26,7 +28,7 @@ describe('what the API server tells', () => {
   let watches: ClusterWatches | undefined;
   let staleMs: number;
 
-  const start = async (): Promise<ClusterWatches> => {
+  const start = async (other: Partial<ClusterWatchesOptions> = {}): Promise<ClusterWatches> => {
     watches = await ClusterWatches.start({
       kubeconfig,
       labels: DEFAULT_PLACE_LABELS,
@@ -35,6 +37,7 @@ describe('what the API server tells', () => {
       further: [],
       clock: realClock,
       logger: silentLogger,
+      ...other,
     });
     return watches;
   };
@@ -137,6 +140,64 @@ describe('what the API server tells', () => {
     server.put('/api/v1/pods', podObject('p', { claims: ['c'] }));
     await start();
     await until(() => synced() && index.pods.count === 1);
+  });
+
+  const REPORTS = '/apis/nabustore.io/v1alpha1/localityreports';
+  const sayingNow = (node: string, cachedBytes: number): Given => {
+    const contents = [{ kind: 'Model', id: 'm', sizeBytes: 100, cachedBytes }];
+    return reportObject(node, contents, { reportedAt: new Date().toISOString() });
+  };
+  const cached = (): number => index.storage.content('model', 'm')?.holders[0]?.bytes ?? 0;
+
+  it('is known without what the cluster does not have or does not show, and says so, once', async () => {
+    for (const [status, missing] of [
+      [404, 'KUBE_NOT_FOUND'],
+      [403, 'PERMISSION_DENIED'],
+    ] as const) {
+      server.statuses.set(REPORTS, status);
+      const started = await start();
+      await until(synced);
+      const state = started.states.find(({ plural }) => plural === 'locality reports');
+      assert.deepEqual([state?.missing, started.unready(), started.staleness()], [missing, undefined, '']);
+      await started.stop();
+    }
+  });
+
+  it('is taken up as soon as the resource is installed, without a restart', async () => {
+    const hasty: Clock = {
+      ...realClock,
+      setTimer: (callback, delayMs, options) => realClock.setTimer(callback, delayMs / 100, options),
+    };
+    const started = await start({ clock: hasty });
+    await until(synced);
+    server.put('/api/v1/nodes', nodeObject('n'));
+    server.put(REPORTS, sayingNow('n', 40));
+    server.statuses.delete(REPORTS);
+    await until(() => cached() === 40);
+    assert.equal(started.states.find(({ plural }) => plural === 'locality reports')?.missing, undefined);
+  });
+
+  it('is what a node last reported, as long as that made sense, and tells of a report that does not by name, once', async () => {
+    const told: unknown[] = [];
+    const logger: Logger = { ...silentLogger, warn: (_message, fields) => void told.push(fields?.object) };
+    server.statuses.delete(REPORTS);
+    server.put(REPORTS, sayingNow('n', 40));
+    const started = await start({ logger });
+    await until(() => cached() === 40);
+    for (let at = 0; at < 3; at++) server.put(REPORTS, sayingNow('n', 10_000));
+    server.put(REPORTS, reportObject('other', 'nothing' as never));
+    server.put(REPORTS, sayingNow('last', 1));
+    await until(() => index.localities.counts.reports === 2);
+    assert.deepEqual([told, cached()], [['/n', '/other'], 40]);
+    assert.deepEqual(
+      started.states.flatMap(({ odd = 0 }) => (odd > 0 ? [odd] : [])),
+      [2],
+    );
+    server.put(REPORTS, sayingNow('n', 50));
+    await until(() => cached() === 50);
+    server.remove(REPORTS, sayingNow('n', 50));
+    server.remove(REPORTS, sayingNow('last', 1));
+    await until(() => index.storage.content('model', 'm') === undefined);
   });
 
   it('is not asked for without a usable kubeconfig', async () => {

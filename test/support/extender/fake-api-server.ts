@@ -12,6 +12,7 @@ const PATHS = [
   '/apis/storage.k8s.io/v1/csinodes',
   '/apis/storage.k8s.io/v1/storageclasses',
   '/apis/storage.k8s.io/v1/csistoragecapacities',
+  '/apis/nabustore.io/v1alpha1/localityreports',
 ] as const;
 export type ApiPath = (typeof PATHS)[number];
 
@@ -25,6 +26,8 @@ export class FakeApiServer {
   #version = 100;
   /** Watches from a version below this one are answered with 410 Gone. */
   #oldest = 0;
+  /** What requests for these get instead: the one of ours is not there unless a test says so. */
+  readonly statuses = new Map<ApiPath, number>([['/apis/nabustore.io/v1alpha1/localityreports', 404]]);
   /** Every request gets this status, where it is set. */
   brokenStatus: number | undefined;
   lists = 0;
@@ -94,7 +97,7 @@ export class FakeApiServer {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'http://x');
     const path = PATHS.find((known) => known === url.pathname);
-    const status = this.brokenStatus ?? (path === undefined ? 404 : 200);
+    const status = this.brokenStatus ?? (path === undefined ? 404 : (this.statuses.get(path) ?? 200));
     response.writeHead(status, { 'content-type': 'application/json' });
     if (path === undefined || status !== 200) response.end('{}');
     else if (url.searchParams.get('watch') === 'true')

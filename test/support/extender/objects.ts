@@ -133,6 +133,16 @@ export function capacityObject(name: string, className: string, capacity: string
   return { metadata: { name, namespace: 'ns' }, storageClassName: className, capacity, nodeTopology: { matchLabels } };
 }
 
+/** What is held is the content's bytes there, of `size`. */
+export function reportObject(node: string, contents: readonly Given[] = [], spec: Given = {}): Given {
+  return {
+    apiVersion: 'nabustore.io/v1alpha1',
+    kind: 'LocalityReport',
+    metadata: { name: node },
+    spec: { reportedAt: '2026-01-01T00:00:00Z', validSeconds: 60, contents, ...spec },
+  };
+}
+
 /** An index and the shortest ways to tell it things. */
 export class TestCluster {
   readonly index = new ClusterIndex();
