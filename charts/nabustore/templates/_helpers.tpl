@@ -88,6 +88,9 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses, csinodes, csistoragecapacities]
   verbs: [get, list, watch]
+- apiGroups: [nabustore.io]
+  resources: [localityreports]
+  verbs: [get, list, watch]
 {{- end -}}
 
 {{- define "nabustore.leaseRules" -}}
