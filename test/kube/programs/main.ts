@@ -7,18 +7,33 @@ import { PidFile } from '../../../common/fs/index.ts';
 import { untilHeld } from '../host/lock.ts';
 import { buildPrograms, hasGo } from './go.ts';
 import { helmProgram } from './helm.ts';
-import { BUILDS, missingPrograms, programsFolder } from './programs.ts';
+import {
+  BUILDS,
+  type GoBuild,
+  missingPrograms,
+  programsFolder,
+  SCALE_BUILDS,
+  scaleProgramsFolder,
+} from './programs.ts';
 
 /** Somebody else builds them: as long as that takes on two cores. */
 const WAIT_MS = 30 * 60_000;
 
 const say = (line: string): boolean => process.stdout.write(`kube-build: ${line}\n`);
 
-const folder = await programsFolder();
-const missing = (await Promise.all(BUILDS.map((build) => missingPrograms(build, folder)))).flat();
+const sets: readonly (readonly [readonly GoBuild[], string])[] = [
+  [BUILDS, await programsFolder()],
+  [SCALE_BUILDS, await scaleProgramsFolder()],
+];
 const canBuild = await hasGo();
-if (missing.length > 0 && canBuild) await buildAll();
-else if (missing.length > 0) {
+let isMissing = false;
+for (const [builds, folder] of sets) {
+  const missing = (await Promise.all(builds.map((build) => missingPrograms(build, folder)))).flat();
+  if (missing.length === 0) continue;
+  isMissing = true;
+  if (canBuild) await buildAll(builds, folder);
+}
+if (isMissing && !canBuild) {
   say('***');
   say('*** Go is not installed, and the Kubernetes of the tests is built with it: its tests will be SKIPPED');
   say('***');
@@ -26,7 +41,7 @@ else if (missing.length > 0) {
 // Here rather than in the tests that use it: they have no minutes to wait.
 if (canBuild) await helmProgram();
 
-async function buildAll(): Promise<void> {
+async function buildAll(builds: readonly GoBuild[], folder: string): Promise<void> {
   say(`into ${folder} (once; minutes)`);
   await mkdir(folder, { recursive: true });
   const lock = await untilHeld(
@@ -35,7 +50,7 @@ async function buildAll(): Promise<void> {
     (holder) => say(`waiting for process ${holder}, which builds the same`),
   );
   try {
-    for (const build of BUILDS) await buildPrograms(build, folder, say);
+    for (const build of builds) await buildPrograms(build, folder, say);
   } finally {
     await lock.release();
   }

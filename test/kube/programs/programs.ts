@@ -49,6 +49,16 @@ export const BUILDS: readonly GoBuild[] = [
   },
 ];
 
+/** What the tests of thousands of nodes need besides, in a folder of its own: another version of these builds nothing of the above again. */
+export const SCALE_BUILDS: readonly GoBuild[] = [
+  { module: 'kwok', what: 'kwok v0.8.0', programs: { kwok: 'sigs.k8s.io/kwok/cmd/kwok' } },
+  {
+    module: 'provisioner',
+    what: 'csi-provisioner v6.3.0',
+    programs: { 'csi-provisioner': 'github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner' },
+  },
+];
+
 export const moduleFolder = ({ module }: GoBuild): string => join(HERE, module);
 
 async function isThere(path: string): Promise<boolean> {
@@ -59,9 +69,9 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /** Everything that decides what is built: another go.sum or another flag is another folder. */
-async function fingerprint(): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify(BUILDS)).update(process.arch);
-  for (const build of BUILDS) {
+async function fingerprint(builds: readonly GoBuild[]): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify(builds)).update(process.arch);
+  for (const build of builds) {
     for (const file of ['go.mod', 'go.sum', 'main.go']) {
       hash.update(await readFile(join(moduleFolder(build), file)).catch(() => ''));
     }
@@ -69,11 +79,14 @@ async function fingerprint(): Promise<string> {
   return hash.digest('hex').slice(0, 12);
 }
 
-/** Where the programs are kept between runs. */
-export async function programsFolder(): Promise<string> {
+async function cacheFolder(name: string, builds: readonly GoBuild[]): Promise<string> {
   const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
-  return join(cache, 'nabustore', `kube-${KUBERNETES}-${await fingerprint()}`);
+  return join(cache, 'nabustore', `${name}-${await fingerprint(builds)}`);
 }
+
+/** Where the programs are kept between runs. */
+export const programsFolder = (): Promise<string> => cacheFolder(`kube-${KUBERNETES}`, BUILDS);
+export const scaleProgramsFolder = (): Promise<string> => cacheFolder('scale', SCALE_BUILDS);
 
 /** The programs of a build that are not there yet. */
 export async function missingPrograms(build: GoBuild, folder: string): Promise<string[]> {

@@ -1,0 +1,49 @@
+/** Whom a scheduler asks about pods of ours. */
+export type AskedExtender = {
+  readonly port: number;
+  readonly nodeCacheCapable?: boolean;
+  readonly weight?: number;
+  readonly httpTimeout?: string;
+};
+
+export type SchedulerSetup = {
+  /** Of the process, where several run beside each other. */
+  readonly name?: string;
+  readonly extender?: AskedExtender;
+  readonly percentageOfNodesToScore?: number;
+  /** As in KubeSchedulerConfiguration; left out: the default one. */
+  readonly profiles?: readonly object[];
+  readonly featureGates?: Readonly<Record<string, boolean>>;
+};
+
+const MARKER = 'nabustore.io/locality';
+
+/** https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/ */
+export function schedulerConfiguration(kubeconfig: string, setup: SchedulerSetup): object {
+  const { extender, percentageOfNodesToScore, profiles } = setup;
+  return {
+    apiVersion: 'kubescheduler.config.k8s.io/v1',
+    kind: 'KubeSchedulerConfiguration',
+    leaderElection: { leaderElect: false },
+    // The default of 50 calls a second is less than a test schedules.
+    clientConnection: { kubeconfig, qps: 2000, burst: 4000 },
+    ...(percentageOfNodesToScore === undefined ? {} : { percentageOfNodesToScore }),
+    ...(profiles === undefined ? {} : { profiles }),
+    ...(extender === undefined
+      ? {}
+      : {
+          extenders: [
+            {
+              urlPrefix: `http://127.0.0.1:${extender.port}`,
+              filterVerb: 'filter',
+              prioritizeVerb: 'prioritize',
+              preemptVerb: 'preempt',
+              weight: extender.weight ?? 20,
+              nodeCacheCapable: extender.nodeCacheCapable ?? true,
+              httpTimeout: extender.httpTimeout ?? '5s',
+              managedResources: [{ name: MARKER, ignoredByScheduler: true }],
+            },
+          ],
+        }),
+  };
+}
