@@ -6,7 +6,7 @@ UP_FLAGS := $(if $(DETACH),--detach) $(if $(NODES),--nodes $(NODES)) $(if $(DEVI
   $(if $(DIR),--dir $(DIR)) $(if $(POLICY),--policy $(POLICY))
 
 .PHONY: help setup setup-test build up down check test test-unit test-native test-native-asan test-native-tsan \
-  test-integration test-sim test-sanity test-kube kube test-fresh bench clean
+  test-integration test-sim test-sanity test-kube kube kube-scheduling test-fresh bench clean
 
 help:
 	@echo "make up [DETACH=1]   build what is missing and start a cluster on this machine"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-unit ONLY='test/unit/common/**/*.test.ts'   runs some of a suite"
 	@echo "make test-integration|test-sim|test-sanity|test-kube|test-fresh"
 	@echo "make kube            a Kubernetes of one node here with the device plugin for a recorded H200 node, until Ctrl-C"
+	@echo "make kube-scheduling a control plane here with twelve nodes, the scheduler extender and its webhook, until Ctrl-C"
 
 setup:
 	@scripts/setup.sh
@@ -72,6 +73,10 @@ test-kube: setup-test
 kube: setup-test
 	@scripts/native.sh release
 	@exec $(NODE) test/kube/try.ts
+
+kube-scheduling: setup-test
+	@$(NODE) test/kube/programs/main.ts
+	@exec $(NODE) test/kube/scheduler-modes/try.ts
 
 test-fresh:
 	@scripts/test-fresh.sh

@@ -57,7 +57,8 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
 {{- if and $kept (hasKey ($kept.data | default dict) "ca.crt") -}}
 {{- toYaml $kept.data -}}
 {{- else -}}
-{{- $authority := genCA $name 3650 -}}
+{{- /* Not the name of what it signs: OpenSSL would take that for signed by itself. */ -}}
+{{- $authority := genCA (printf "%s-ca" $name) 3650 -}}
 {{- $pair := genSignedCert $name nil (index . 3) 3650 $authority -}}
 {{- $data := dict "ca.crt" ($authority.Cert | b64enc) "tls.crt" ($pair.Cert | b64enc) "tls.key" ($pair.Key | b64enc) -}}
 {{- with index . 4 -}}
@@ -72,6 +73,11 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
 {{- define "nabustore.serviceNames" -}}
 {{- $root := index . 0 -}}
 {{- toJson (list (printf "%s.%s.svc" (index . 1) $root.Release.Namespace) (printf "%s.%s.svc.cluster.local" (index . 1) $root.Release.Namespace)) -}}
+{{- end -}}
+
+{{/* Names of the extender: its Service, and localhost for `nabu explain` through a port-forward. */}}
+{{- define "nabustore.extenderNames" -}}
+{{- toJson (append (include "nabustore.serviceNames" (list . (include "nabustore.fullname" (list . "scheduler-extender"))) | fromJsonArray) "localhost") -}}
 {{- end -}}
 
 {{/* Schedulers that ask the extender, as a JSON list. */}}

@@ -4,8 +4,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { get } from '../../support/extender/served.ts';
 import { Authority } from '../cluster/certificates.ts';
+import { until } from '../host/until.ts';
 
+const READY_MS = 60_000;
 const ROOT = join(import.meta.dirname, '../../..');
 
 /** `nabu scheduler-admission` beside a control plane of a test. */
@@ -51,6 +54,15 @@ export class SchedulerAdmissionProcess {
     }
     await rm(folder, { recursive: true });
     throw new Error(`nabu scheduler-admission has ended: ${said.join('\n')}`);
+  }
+
+  /** It knows the cluster. */
+  async untilReady(): Promise<void> {
+    await until('the webhook knows the cluster', READY_MS, async () => {
+      const { status, text } = await get(this.healthPort, '/readyz');
+      if (status !== 200) throw new Error(text);
+      return true;
+    });
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

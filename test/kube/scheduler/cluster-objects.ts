@@ -13,13 +13,19 @@ export async function untilPodsCanBeMade(config: KubeConfig, namespace: string):
   );
 }
 
-export type NodeGiven = { readonly zone?: string; readonly attachLimit?: number; readonly cpu?: string };
+export type NodeGiven = {
+  readonly zone?: string;
+  readonly rack?: string;
+  readonly attachLimit?: number;
+  readonly cpu?: string;
+};
 
 /** A node that is an object, ready for pods, with our driver on it. */
 export async function makeNode(config: KubeConfig, name: string, given: NodeGiven = {}): Promise<void> {
   const { zone = 'a', attachLimit = 128, cpu = '4' } = given;
   const core = config.makeApiClient(CoreV1Api);
-  const labels = { 'topology.nabustore.io/zone': zone, 'kubernetes.io/hostname': name };
+  const inRack = given.rack === undefined ? {} : { 'topology.nabustore.io/rack': given.rack };
+  const labels = { 'topology.nabustore.io/zone': zone, ...inRack, 'kubernetes.io/hostname': name };
   const quantities = { cpu, memory: '64Gi', pods: '1000' };
   await core.createNode({ body: { metadata: { name, labels } } });
   const conditions = [{ type: 'Ready', status: 'True', reason: 'Test', message: 'as an object can be' }];

@@ -11,10 +11,13 @@ const READY_MS = 60_000;
 /** `nabu scheduler-extender` beside a control plane of a test, plain HTTP. */
 export class ExtenderProcess {
   readonly port: number;
+  /** Where health is told without TLS, with `--health`. */
+  readonly healthPort: number | undefined;
   readonly #child: ChildProcess;
 
-  private constructor(port: number, child: ChildProcess) {
+  private constructor(port: number, healthPort: number | undefined, child: ChildProcess) {
     this.port = port;
+    this.healthPort = healthPort;
     this.#child = child;
   }
 
@@ -26,17 +29,17 @@ export class ExtenderProcess {
     const said: string[] = [];
     for await (const line of createInterface({ input: child.stderr })) {
       said.push(line);
-      const { message, port } = JSON.parse(line);
+      const { message, port, healthPort } = JSON.parse(line);
       if (message !== 'listening') continue;
       child.stderr.resume(); // nobody reads the rest, and it must not block
-      return new ExtenderProcess(port, child);
+      return new ExtenderProcess(port, healthPort, child);
     }
     throw new Error(`the extender has ended: ${said.join('\n')}`);
   }
 
   async untilReady(): Promise<void> {
     await until('the extender is ready', READY_MS, async () => {
-      const { status, text } = await get(this.port, '/readyz');
+      const { status, text } = await get(this.healthPort ?? this.port, '/readyz');
       if (status !== 200) throw new Error(text);
       return true;
     });
