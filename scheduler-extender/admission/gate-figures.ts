@@ -2,13 +2,21 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { GateController } from '../gate/index.ts';
 
 /** What the gate has done, beside the figures of the webhook. */
-export function gateFigures(registry: Registry, gate: Pick<GateController, 'waiting' | 'lifted'>): void {
+export function gateFigures(registry: Registry, gate: Pick<GateController, 'waiting' | 'unjudged' | 'lifted'>): void {
   new Gauge({
     registers: [registry],
     name: 'nabustore_gate_waiting_pods',
     help: 'Pods behind the scheduling gate.',
     collect() {
       this.set(gate.waiting);
+    },
+  });
+  new Gauge({
+    registers: [registry],
+    name: 'nabustore_gate_unjudged_pods',
+    help: 'Pods that are with a scheduler and neither placed nor refused.',
+    collect() {
+      this.set(gate.unjudged);
     },
   });
   let told = 0;

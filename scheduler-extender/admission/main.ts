@@ -8,6 +8,7 @@ import { ClusterIndex } from '../cluster/index.ts';
 import { hostPort, labelsOf, listOf, rulesOf } from '../config/index.ts';
 import { ExtenderHealth, GateController, KubeGatedPods, readyProbe } from '../gate/index.ts';
 import { limitHeapGrowth } from '../heap-limits.ts';
+import { MARKER_RESOURCE } from '../kube/index.ts';
 import { KubeLeaseStore, LeaderLease } from '../leader/index.ts';
 import { HealthServer } from '../server/index.ts';
 import { ClusterWatches, openControlSource } from '../watch/index.ts';
@@ -21,7 +22,12 @@ export { SCHEDULER_ADMISSION_CONFIG } from './options.ts';
 type Gate = { readonly controller: GateController; stop(): Promise<void> };
 
 /** Lifts gates while it leads and an extender answers. Throws CONFIG_INVALID. */
-async function startGate(config: SchedulerAdmissionConfig, identity: string, logger: Logger): Promise<Gate> {
+async function startGate(
+  config: SchedulerAdmissionConfig,
+  index: ClusterIndex,
+  identity: string,
+  logger: Logger,
+): Promise<Gate> {
   if (config.extender === '')
     throw NabuError.of('CONFIG_INVALID', {
       source: 'extender',
@@ -29,7 +35,7 @@ async function startGate(config: SchedulerAdmissionConfig, identity: string, log
     });
   const { kubeconfig } = config;
   const health = new ExtenderHealth(readyProbe(config.extender), realClock, logger);
-  const api = await KubeGatedPods.open({ kubeconfig, gate: GATE, clock: realClock, logger });
+  const api = await KubeGatedPods.open({ kubeconfig, gate: GATE, marker: MARKER_RESOURCE, clock: realClock, logger });
   const store = config.lease === '' ? undefined : await KubeLeaseStore.open(kubeconfig, config.lease);
   const lease =
     store &&
@@ -38,8 +44,14 @@ async function startGate(config: SchedulerAdmissionConfig, identity: string, log
     if (lease?.isHeld === false) return 'another one lifts gates, or nobody is elected yet';
     return health.unhealthy();
   };
-  const rate = { perSecond: config.gateRate, burst: config.gateBurst };
-  const controller = new GateController({ api, rate, closed, clock: realClock, logger });
+  // Before 1.35 a pod does not say that it waits for its volumes on a node that has been chosen; the claims do.
+  const isPlaced = (uid: string): boolean =>
+    index.pods.find(uid)?.claims.some((key) => {
+      const claim = index.claims.find(key);
+      return claim !== undefined && claim.selectedNode !== '' && claim.volumeName === '';
+    }) === true;
+  const rate = { perSecond: config.gateRate, burst: config.gateBurst, window: config.gateWindow };
+  const controller = new GateController({ api, rate, closed, isPlaced, clock: realClock, logger });
   health.start();
   lease?.start();
   controller.start();
@@ -86,7 +98,7 @@ export async function runSchedulerAdmission(config: SchedulerAdmissionConfig, ve
     logger,
   });
   closing.defer(() => watches.stop());
-  const gate = config.gates && schedulers.size > 0 ? await startGate(config, identity, logger) : undefined;
+  const gate = config.gates && schedulers.size > 0 ? await startGate(config, index, identity, logger) : undefined;
   closing.defer(() => gate?.stop());
   const metrics = new AdmissionMetrics();
   if (gate !== undefined) gateFigures(metrics.registry, gate.controller);

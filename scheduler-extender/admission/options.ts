@@ -27,6 +27,11 @@ export const SCHEDULER_ADMISSION_CONFIG = defineConfig('scheduler-admission', {
   gates: option(z.boolean(), 'marked pods wait behind a scheduling gate that is lifted at a bounded rate', true),
   gateRate: option(z.number().min(0.1).max(100_000), 'pods a second that are let to the scheduler', 100),
   gateBurst: option(z.int().min(1).max(100_000), 'pods that are let to it at once after a quiet time', 200),
+  gateWindow: option(
+    z.int().min(1).max(100_000),
+    'pods that may be with one scheduler and neither placed nor refused: each costs it a timeout where an extender hangs',
+    3,
+  ),
   extender: option(
     z.string(),
     'where the extender tells its health without TLS, http://HOST:PORT; needed where gates are lifted',

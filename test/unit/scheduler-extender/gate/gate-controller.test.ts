@@ -1,52 +1,10 @@
 import assert from 'node:assert/strict';
 import { silentLogger } from '../../../../common/logging/index.ts';
 import { SimClock } from '../../../../common/ports/index.ts';
-import {
-  ExtenderHealth,
-  GateController,
-  type GatedPod,
-  type GatedPodApi,
-  type GatedPodSink,
-} from '../../../../scheduler-extender/gate/index.ts';
+import { ExtenderHealth, GateController } from '../../../../scheduler-extender/gate/index.ts';
+import { GatedApi, gatedPods as pods } from '../../../support/extender/gated-api.ts';
 
-const RATE = { perSecond: 10, burst: 5 };
-
-function pods(count: number, from = 0): GatedPod[] {
-  return Array.from({ length: count }, (_, at) => ({ uid: `u${from + at}`, namespace: 'ns', name: `p${from + at}` }));
-}
-
-/** The API server: pods behind the gate, and when each was let through. */
-class GatedApi implements GatedPodApi {
-  readonly #clock: SimClock;
-  readonly gated = new Map<string, GatedPod>();
-  readonly lifted: { readonly name: string; readonly atMs: number }[] = [];
-  readonly #sinks = new Set<GatedPodSink>();
-  fails: ((pod: GatedPod) => boolean) | undefined;
-
-  constructor(clock: SimClock) {
-    this.#clock = clock;
-  }
-
-  add(...some: readonly GatedPod[]): void {
-    for (const pod of some) {
-      this.gated.set(pod.uid, pod);
-      for (const sink of this.#sinks) sink.put(pod);
-    }
-  }
-
-  follow(sink: GatedPodSink): { stop(): Promise<void> } {
-    this.#sinks.add(sink);
-    sink.replace([...this.gated.values()]);
-    return { stop: async () => void this.#sinks.delete(sink) };
-  }
-
-  async lift(pod: GatedPod): Promise<void> {
-    if (this.fails?.(pod) === true) throw new Error('the API server is away');
-    if (!this.gated.delete(pod.uid)) return;
-    this.lifted.push({ name: pod.name, atMs: this.#clock.monotonicMs() });
-    for (const sink of this.#sinks) sink.remove(pod.uid);
-  }
-}
+const RATE = { perSecond: 10, burst: 5, window: 1000 };
 
 describe('the gate', () => {
   let clock: SimClock;
@@ -55,7 +13,8 @@ describe('the gate', () => {
   const running: GateController[] = [];
 
   function gate(isClosed: () => string | undefined = () => closed): GateController {
-    const controller = new GateController({ api, rate: RATE, closed: isClosed, clock, logger: silentLogger });
+    const options = { api, rate: RATE, closed: isClosed, isPlaced: () => false, clock, logger: silentLogger };
+    const controller = new GateController(options);
     running.push(controller);
     controller.start();
     return controller;
@@ -147,7 +106,7 @@ describe('the gate', () => {
     api.add(...pods(3));
     const controller = gate();
     controller.remove('u1');
-    controller.replace(pods(1));
+    controller.replace(pods(1).map((pod) => [pod, 'gate']));
     assert.equal(controller.waiting, 1);
   });
 });
