@@ -29,7 +29,8 @@ export function kwokConfiguration(): string {
     {
       apiVersion: 'config.kwok.x-k8s.io/v1alpha1',
       kind: 'KwokConfiguration',
-      options: { podPlayStageParallelism: 8 },
+      // What is left out here is 0 there.
+      options: { podPlayStageParallelism: 8, nodePlayStageParallelism: 1, podsOnNodeSyncParallelism: 4 },
     },
     stage(
       'Pod',
