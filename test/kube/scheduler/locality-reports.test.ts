@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ApiextensionsV1Api, CoreV1Api, CustomObjectsApi, type KubeConfig, loadYaml } from '@kubernetes/client-node';
+import { skip } from '../../support/skip.ts';
+import { until } from '../host/until.ts';
+import { makeNode, untilPodsCanBeMade } from './cluster-objects.ts';
+import { ExtenderProcess } from './extender-process.ts';
+import { SchedulerPlane } from './scheduler-plane.ts';
+
+const CRD = join(import.meta.dirname, '../../../charts/nabustore/crds/localityreports.nabustore.io.yaml');
+const WAIT_MS = 60_000;
+const KIND = { group: 'nabustore.io', version: 'v1alpha1', plural: 'localityreports' };
+const MODEL = { kind: 'Model', id: 'llama', names: ['org/llama'], sizeBytes: 140e9, cachedBytes: 140e9, stored: true };
+
+describe('locality reports in a real API server', () => {
+  let plane: SchedulerPlane;
+  let extender: ExtenderProcess;
+  let config: KubeConfig;
+  let core: CoreV1Api;
+  let objects: CustomObjectsApi;
+
+  const report = (name: string, spec: object): object => {
+    const given = { reportedAt: new Date().toISOString(), validSeconds: 600, ...spec };
+    return { apiVersion: 'nabustore.io/v1alpha1', kind: 'LocalityReport', metadata: { name }, spec: given };
+  };
+  const publish = async (name: string, spec: object): Promise<void> => {
+    await objects.createClusterCustomObject({ ...KIND, fieldValidation: 'Strict', body: report(name, spec) });
+  };
+
+  before(async function () {
+    const missing = await SchedulerPlane.missing();
+    if (missing !== '') skip(this, missing);
+    plane = await SchedulerPlane.start();
+    config = plane.config();
+    core = config.makeApiClient(CoreV1Api);
+    objects = config.makeApiClient(CustomObjectsApi);
+    await untilPodsCanBeMade(config, 'default');
+    for (const name of ['a', 'b', 'c']) await makeNode(config, name);
+    const definitions = config.makeApiClient(ApiextensionsV1Api);
+    const body = loadYaml<Parameters<typeof definitions.createCustomResourceDefinition>[0]['body']>(
+      readFileSync(CRD, 'utf8'),
+    );
+    await definitions.createCustomResourceDefinition({ body });
+    await until('the resource is served', WAIT_MS, () => objects.listClusterCustomObject(KIND));
+  });
+  after(async () => {
+    await extender?.stop();
+    await plane?.stop();
+  });
+
+  it('are refused by the schema where they make no sense, with the field', async () => {
+    const cases: readonly [RegExp, object][] = [
+      [/spec\.validSeconds/, { validSeconds: 4 }],
+      [/spec\.validSeconds/, { validSeconds: 3601 }],
+      [/spec\.reportedAt/, { reportedAt: 'now' }],
+      [/spec\.linkLoadPercent/, { linkLoadPercent: 101 }],
+      [/unknown field/, { linkLoad: 0.5 }],
+      [/spec\.contents\[0\]\.kind/, { contents: [{ ...MODEL, kind: 'Blob' }] }],
+      [/spec\.contents\[0\]\.id/, { contents: [{ ...MODEL, id: 'a,b' }] }],
+      [/spec\.contents\[0\]\.names\[0\]/, { contents: [{ ...MODEL, names: ['a b'] }] }],
+      [/cachedBytes is more than sizeBytes/, { contents: [{ ...MODEL, sizeBytes: 1 }] }],
+      [/spec\.contents\[1\]: Duplicate value/, { contents: [MODEL, MODEL] }],
+      [/spec\.contents: Too many/, { contents: Array.from({ length: 129 }, (_, at) => ({ ...MODEL, id: `m${at}` })) }],
+    ];
+    for (const [reason, spec] of cases) {
+      const refused = await publish('odd', spec).then(() => 'it was taken', String);
+      assert.match(refused, reason);
+    }
+  });
+
+  it('lead a pod to the node that has its model', async () => {
+    await publish('a', { linkLoadPercent: 10 });
+    await publish('b', { contents: [MODEL] });
+    extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
+    await extender.untilReady();
+    await plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
+    const annotations = { 'nabustore.io/models': 'org/llama' };
+    const limits = { 'nabustore.io/locality': '1' };
+    const spec = { containers: [{ name: 'main', image: 'example.com/none', resources: { limits, requests: limits } }] };
+    for (const name of ['p1', 'p2', 'p3']) {
+      await core.createNamespacedPod({ namespace: 'default', body: { metadata: { name, annotations }, spec } });
+      const node = await until(`${name} has a node`, WAIT_MS, async () => {
+        return (await core.readNamespacedPod({ namespace: 'default', name })).spec?.nodeName;
+      });
+      assert.equal(node, 'b');
+    }
+  });
+});
