@@ -60,7 +60,8 @@ export class KeeperRig {
   async serverStarted(n: number): Promise<string> {
     return await waitFor(`start ${n} of the server`, () => {
       const path = join(this.folder, 'started');
-      const lines = existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [];
+      // What comes after the last line's end is a line that is being written: it is there, and empty, for a moment.
+      const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : [];
       return lines[n - 1]?.split(' ')[0];
     });
   }
