@@ -1,52 +1,26 @@
 import assert from 'node:assert/strict';
-import { CoreV1Api, type KubeConfig } from '@kubernetes/client-node';
-import { skip } from '../../support/skip.ts';
+import type { CoreV1Api, KubeConfig } from '@kubernetes/client-node';
 import { until } from '../host/until.ts';
-import { makeClaim, makeClass, makeNode, makePod, untilPodsCanBeMade } from './cluster-objects.ts';
-import { ExtenderProcess } from './extender-process.ts';
-import { SchedulerPlane } from './scheduler-plane.ts';
-import { StubProvisioner } from './stub-provisioner.ts';
+import { makeClaim, makePod } from './cluster-objects.ts';
+import { GIB, NAMESPACE as namespace, onStage } from './stage.ts';
+import type { StubProvisioner } from './stub-provisioner.ts';
 
-const namespace = 'default';
-const GIB = 2 ** 30;
 const PODS = 120;
 const ROOM = 72;
 const WAIT_MS = 120_000;
 const BOUND_AGAIN_MS = 30_000;
 
 describe('a burst of pods for less capacity than they ask for', () => {
-  let plane: SchedulerPlane;
-  let extender: ExtenderProcess;
   let provisioner: StubProvisioner;
   let core: CoreV1Api;
   let config: KubeConfig;
 
-  before(async function () {
-    const missing = await SchedulerPlane.missing();
-    if (missing !== '') skip(this, missing);
-    plane = await SchedulerPlane.start();
-    config = plane.config();
-    core = config.makeApiClient(CoreV1Api);
-    await untilPodsCanBeMade(config, namespace);
-    for (let at = 0; at < 6; at++) await makeNode(config, `n${at}`, { attachLimit: 1000, cpu: '64' });
-    await makeClass(config, 'fast');
-    // The driver publishes late: for half a second its figures are those of before.
-    provisioner = new StubProvisioner({
-      config,
-      namespace,
-      className: 'fast',
-      capacityBytes: ROOM * GIB,
-      publishMs: 500,
-    });
-    await provisioner.start();
-    extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
-    await extender.untilReady();
-    await plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
-  });
-  after(async () => {
-    await provisioner?.stop();
-    await extender?.stop();
-    await plane?.stop();
+  onStage(async (stage) => {
+    ({ core, config } = stage);
+    await stage.nodes(6);
+    provisioner = await stage.provisioner(ROOM);
+    const extender = await stage.readyExtender();
+    await stage.plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
   });
 
   async function pods(): Promise<{ bound: number; reasons: string[] }> {

@@ -49,6 +49,12 @@ export async function makeClass(config: KubeConfig, name: string): Promise<void>
   });
 }
 
+/** That of our driver: the scheduler itself believes what is published of capacities. */
+export async function makeDriver(config: KubeConfig): Promise<void> {
+  const spec = { storageCapacity: true, attachRequired: true };
+  await config.makeApiClient(StorageV1Api).createCSIDriver({ body: { metadata: { name: DRIVER }, spec } });
+}
+
 export async function makeClaim(config: KubeConfig, namespace: string, name: string, storage: string): Promise<void> {
   const spec = { storageClassName: 'fast', accessModes: ['ReadWriteOnce'], resources: { requests: { storage } } };
   const body = { metadata: { name }, spec };
@@ -62,6 +68,10 @@ export type PodGiven = {
   readonly node?: string;
   /** Has nothing of ours: the scheduler does not ask. */
   readonly stranger?: boolean;
+  /** Waits behind our gate. */
+  readonly gated?: boolean;
+  /** What it is annotated with. */
+  readonly annotations?: Record<string, string>;
 };
 
 /** A pod that a scheduler asks the extender about. */
@@ -76,8 +86,9 @@ export async function makePod(
   await config.makeApiClient(CoreV1Api).createNamespacedPod({
     namespace,
     body: {
-      metadata: { name },
+      metadata: { name, ...(given.annotations === undefined ? {} : { annotations: given.annotations }) },
       spec: {
+        ...(given.gated === true ? { schedulingGates: [{ name: 'nabustore.io/extender' }] } : {}),
         containers: [{ name: 'main', image: 'example.com/none', resources: { limits, requests: limits } }],
         ...(given.high === true ? { priorityClassName: 'high' } : {}),
         ...(given.node === undefined ? {} : { nodeSelector: { 'kubernetes.io/hostname': given.node } }),

@@ -45,10 +45,16 @@ export class ExtenderProcess {
     });
   }
 
+  /** SIGSTOP: it hangs until SIGCONT. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, 'exit');
     this.#child.kill(signal);
+    this.#child.kill('SIGCONT'); // one that hangs would not hear of it
     await gone;
   }
 }

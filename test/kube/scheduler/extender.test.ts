@@ -1,43 +1,28 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CoreV1Api, type KubeConfig, SchedulingV1Api, StorageV1Api } from '@kubernetes/client-node';
-import { skip } from '../../support/skip.ts';
+import { type CoreV1Api, type KubeConfig, SchedulingV1Api, StorageV1Api } from '@kubernetes/client-node';
 import { until } from '../host/until.ts';
-import { makeClaim, makeClass, makeNode, makePod, type PodGiven, untilPodsCanBeMade } from './cluster-objects.ts';
-import { ExtenderProcess } from './extender-process.ts';
-import { Recorder } from './recorder.ts';
-import { SchedulerPlane } from './scheduler-plane.ts';
+import { makeClaim, makeClass, makeNode, makePod, type PodGiven } from './cluster-objects.ts';
+import type { Recorder } from './recorder.ts';
+import type { SchedulerPlane } from './scheduler-plane.ts';
+import { NAMESPACE as namespace, onStage } from './stage.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../fixtures/extender');
 const WAIT_MS = 60_000;
 const DRIVER = 'csi.nabustore.io';
-const namespace = 'default';
 
 describe('the extender and a real scheduler', () => {
   let plane: SchedulerPlane;
-  let extender: ExtenderProcess;
   let recorder: Recorder;
   let core: CoreV1Api;
   let config: KubeConfig;
 
-  before(async function () {
-    const missing = await SchedulerPlane.missing();
-    if (missing !== '') skip(this, missing);
-    plane = await SchedulerPlane.start();
-    config = plane.config();
-    core = config.makeApiClient(CoreV1Api);
-    await untilPodsCanBeMade(config, namespace);
+  onStage(async (stage) => {
+    ({ plane, core, config } = stage);
     await makeCluster();
-    extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
-    await extender.untilReady();
-    recorder = await Recorder.start(extender.port);
+    recorder = await stage.recorder((await stage.readyExtender()).port);
     await plane.startScheduler({ port: recorder.port, nodeCacheCapable: true });
-  });
-  after(async () => {
-    await recorder?.close();
-    await extender?.stop();
-    await plane?.stop();
   });
 
   async function makeCluster(): Promise<void> {

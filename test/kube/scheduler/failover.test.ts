@@ -1,58 +1,34 @@
 import assert from 'node:assert/strict';
-import { CoreV1Api, type KubeConfig } from '@kubernetes/client-node';
+import type { CoreV1Api, KubeConfig } from '@kubernetes/client-node';
 import { get } from '../../support/extender/served.ts';
-import { skip } from '../../support/skip.ts';
 import { until } from '../host/until.ts';
-import { makeClaim, makeClass, makeNode, makePod, untilPodsCanBeMade } from './cluster-objects.ts';
-import { ExtenderProcess } from './extender-process.ts';
-import { Relay } from './relay.ts';
-import { SchedulerPlane } from './scheduler-plane.ts';
-import { StubProvisioner } from './stub-provisioner.ts';
+import { makeClaim, makePod } from './cluster-objects.ts';
+import type { ExtenderProcess } from './extender-process.ts';
+import type { Relay } from './relay.ts';
+import { NAMESPACE as namespace, onStage } from './stage.ts';
+import type { StubProvisioner } from './stub-provisioner.ts';
 
-const namespace = 'default';
-const GIB = 2 ** 30;
 const PODS = 80;
 const ROOM = 50;
 const KILLED_AT = 30;
 const WAIT_MS = 180_000;
 
 describe('two extenders, of which one dies in the middle of a burst', () => {
-  let plane: SchedulerPlane;
   let provisioner: StubProvisioner;
   let relay: Relay;
   let core: CoreV1Api;
   let config: KubeConfig;
   const extenders: ExtenderProcess[] = [];
 
-  before(async function () {
-    const missing = await SchedulerPlane.missing();
-    if (missing !== '') skip(this, missing);
-    plane = await SchedulerPlane.start();
-    config = plane.config();
-    core = config.makeApiClient(CoreV1Api);
-    await untilPodsCanBeMade(config, namespace);
-    for (let at = 0; at < 4; at++) await makeNode(config, `n${at}`, { attachLimit: 1000, cpu: '64' });
-    await makeClass(config, 'fast');
-    provisioner = new StubProvisioner({
-      config,
-      namespace,
-      className: 'fast',
-      capacityBytes: ROOM * GIB,
-      publishMs: 500,
-    });
-    await provisioner.start();
-    const flags = ['--lease', `${namespace}/nabu-extender`, '--answer-within-ms', '5000'];
+  onStage(async (stage) => {
+    ({ core, config } = stage);
+    await stage.nodes(4);
+    provisioner = await stage.provisioner(ROOM);
     for (const identity of ['one', 'two']) {
-      extenders.push(await ExtenderProcess.start(plane.kubeconfig, ...flags, '--identity', identity));
+      extenders.push(await stage.extender('--lease', `${namespace}/nabu-extender`, '--identity', identity));
     }
-    relay = await Relay.start();
-    await plane.startScheduler({ port: relay.port, nodeCacheCapable: true });
-  });
-  after(async () => {
-    await provisioner?.stop();
-    await relay?.close();
-    for (const extender of extenders) await extender.stop();
-    await plane?.stop();
+    relay = await stage.relay();
+    await stage.plane.startScheduler({ port: relay.port, nodeCacheCapable: true });
   });
 
   /** The one that answers, as a Service finds it: by readiness. */

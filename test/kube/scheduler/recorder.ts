@@ -9,21 +9,29 @@ export type Recorded = {
   readonly answer: string;
 };
 
+/** What the scheduler gets in place of an answer. */
+export type Meddler = (verb: string, honest: Answer) => Promise<Answer>;
+type Answer = Pick<Recorded, 'status' | 'answer'>;
+
 async function textOf(stream: IncomingMessage): Promise<string> {
   const parts: Buffer[] = [];
   for await (const part of stream as AsyncIterable<Buffer>) parts.push(part);
   return Buffer.concat(parts).toString();
 }
 
-/** Between a scheduler and an extender: hands on what is asked and answered, and keeps it. */
+/** Between a scheduler and an extender: hands on what is asked and answered, and keeps it. Where it meddles it hands on something else. */
 export class Recorder {
   readonly calls: Recorded[] = [];
   readonly #server: Server;
-  readonly #to: number;
+  /** The port of the extender. */
+  to: number;
+  meddler: Meddler | undefined;
+  /** Calls that the scheduler has given up, and how long it had waited for them together. */
+  readonly givenUp = { count: 0, waitedMs: 0 };
 
   private constructor(server: Server, to: number) {
     this.#server = server;
-    this.#to = to;
+    this.to = to;
     server.on('request', (asked: IncomingMessage, response: ServerResponse) => void this.#pass(asked, response));
   }
 
@@ -45,15 +53,23 @@ export class Recorder {
   }
 
   async #pass(asked: IncomingMessage, response: ServerResponse): Promise<void> {
+    const askedMs = performance.now();
+    response.once('close', () => {
+      if (response.writableFinished) return;
+      this.givenUp.count++;
+      this.givenUp.waitedMs += performance.now() - askedMs;
+    });
     const body = await textOf(asked);
     const verb = (asked.url ?? '').slice(1);
     const headers = { 'content-type': asked.headers['content-type'] ?? '', 'content-length': Buffer.byteLength(body) };
-    const on = request({ host: '127.0.0.1', port: this.#to, path: `/${verb}`, method: 'POST', headers });
+    const on = request({ host: '127.0.0.1', port: this.to, path: `/${verb}`, method: 'POST', headers });
     on.once('error', () => response.destroy());
+    response.once('close', () => on.destroy());
     on.once('response', async (answered) => {
-      const answer = await textOf(answered);
-      this.calls.push({ verb, body, status: answered.statusCode ?? 0, answer });
-      response.writeHead(answered.statusCode ?? 0, { 'content-type': 'application/json' }).end(answer);
+      const honest = { status: answered.statusCode ?? 0, answer: await textOf(answered) };
+      this.calls.push({ verb, body, ...honest });
+      const { status, answer } = (await this.meddler?.(verb, honest)) ?? honest;
+      response.writeHead(status, { 'content-type': 'application/json' }).end(answer);
     });
     on.end(body);
   }

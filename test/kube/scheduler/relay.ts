@@ -7,6 +7,8 @@ export class Relay {
   readonly #sockets = new Set<Socket>();
   /** The port that new connections lead to. */
   to = 0;
+  /** While it is not, connections are refused as by a Service without anybody behind it. */
+  isOpen = true;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -24,13 +26,22 @@ export class Relay {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Ends the connections that there are. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   async close(): Promise<void> {
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.cut();
     await once(this.#server, 'close');
   }
 
   #join(socket: Socket): void {
+    if (!this.isOpen) {
+      socket.destroy();
+      return;
+    }
     const on = connect(this.to, '127.0.0.1');
     for (const end of [socket, on]) {
       this.#sockets.add(end);

@@ -17,7 +17,12 @@ const READY_MS = 90_000;
 const STOP_MS = 10_000;
 const PROGRAMS = new Set(['etcd', 'kube-apiserver', 'kube-scheduler']);
 
-export type SchedulerExtender = { readonly port: number; readonly nodeCacheCapable: boolean };
+export type SchedulerExtender = {
+  readonly port: number;
+  readonly nodeCacheCapable: boolean;
+  /** How long the scheduler waits for an answer; where it is not given, longer than a busy machine takes. */
+  readonly httpTimeoutMs?: number;
+};
 
 /**
  * etcd, an API server and a scheduler, as processes of this machine and nothing else: nodes are objects, pods are bound and never run.
@@ -26,7 +31,8 @@ export type SchedulerExtender = { readonly port: number; readonly nodeCacheCapab
 export class SchedulerPlane {
   readonly #options: ControlPlaneOptions;
   readonly #programs: string;
-  readonly #running: ChildProcess[] = [];
+  #etcd: ChildProcess | undefined;
+  #apiServer: ChildProcess | undefined;
   #scheduler: ChildProcess | undefined;
 
   private constructor(options: ControlPlaneOptions, programs: string) {
@@ -51,11 +57,8 @@ export class SchedulerPlane {
     const options = { layout, ports, credentials: credentialsOf(layout), featureGates: {}, runtimeConfig: [] };
     const plane = new SchedulerPlane(options, await programsFolder());
     try {
-      plane.#running.push(plane.#spawn('etcd', etcdArgs(options)));
-      plane.#running.push(plane.#spawn('kube-apiserver', apiServerArgs(options)));
-      await until('the API server is ready', READY_MS, () =>
-        probe(options.credentials, ports.apiServer, '/readyz', true),
-      );
+      plane.#etcd = plane.#spawn('etcd', etcdArgs(options));
+      await plane.startApiServer();
       return plane;
     } catch (err) {
       const log = plane.log('kube-apiserver');
@@ -74,8 +77,28 @@ export class SchedulerPlane {
     return config;
   }
 
+  get apiServerPort(): number {
+    return this.#options.ports.apiServer;
+  }
+
+  /** Resolves when it is ready, with nothing of the past in its caches. */
+  async startApiServer(): Promise<void> {
+    const { credentials, ports } = this.#options;
+    this.#apiServer = this.#spawn('kube-apiserver', apiServerArgs(this.#options));
+    await until('the API server is ready', READY_MS, () => probe(credentials, ports.apiServer, '/readyz', true));
+  }
+
+  async killApiServer(): Promise<void> {
+    await this.#end(this.#apiServer, 'SIGKILL');
+  }
+
+  /** It goes on from where it was at SIGCONT. */
+  signalScheduler(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#scheduler?.kill(signal);
+  }
+
   /** In place of the one before. `extender`: whom it asks about pods that want nabustore.io/locality. */
-  async startScheduler({ port, nodeCacheCapable }: SchedulerExtender): Promise<void> {
+  async startScheduler({ port, nodeCacheCapable, httpTimeoutMs = 5000 }: SchedulerExtender): Promise<void> {
     await this.#end(this.#scheduler);
     const { layout, credentials } = this.#options;
     const path = join(layout.certificates, 'scheduler-with-extender.json');
@@ -92,7 +115,7 @@ export class SchedulerPlane {
           preemptVerb: 'preempt',
           weight: 20,
           nodeCacheCapable,
-          httpTimeout: '5s',
+          httpTimeout: `${httpTimeoutMs}ms`,
           managedResources: [{ name: 'nabustore.io/locality', ignoredByScheduler: true }],
         },
       ],
@@ -107,8 +130,7 @@ export class SchedulerPlane {
   }
 
   async stop(): Promise<void> {
-    await this.#end(this.#scheduler);
-    for (const child of this.#running.reverse()) await this.#end(child);
+    for (const child of [this.#scheduler, this.#apiServer, this.#etcd]) await this.#end(child);
     rmSync(this.#options.layout.folder, { recursive: true, force: true });
   }
 
@@ -119,10 +141,11 @@ export class SchedulerPlane {
     return child;
   }
 
-  async #end(child: ChildProcess | undefined): Promise<void> {
+  async #end(child: ChildProcess | undefined, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
-    child.kill('SIGTERM');
+    child.kill(signal);
+    child.kill('SIGCONT'); // one that is held would not hear of it
     const last = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
     await gone;
     clearTimeout(last);

@@ -26,11 +26,15 @@ export class StubProvisioner {
   readonly #options: StubProvisionerOptions;
   #capacityBytes: number;
   #usedBytes = 0;
+  /** UIDs of claims that have their bytes. */
+  readonly #given = new Set<string>();
   #stopped = false;
   #publishedAtMs = Number.NEGATIVE_INFINITY;
   #publishedBytes = -1;
   #running: Promise<void> = Promise.resolve();
   made = 0;
+  /** What went wrong last. */
+  trouble: unknown;
   /** Times that somebody was let through for whom there was no room. */
   exhausted = 0;
 
@@ -57,18 +61,25 @@ export class StubProvisioner {
   }
 
   async #run(): Promise<void> {
-    const { namespace, className } = this.#options;
     while (!this.#stopped) {
-      const { items } = await this.#core.listNamespacedPersistentVolumeClaim({ namespace });
-      const waiting = items.filter(({ metadata, spec }) => {
-        return (
-          spec?.storageClassName === className && !spec.volumeName && metadata?.annotations?.[SELECTED] !== undefined
-        );
+      // As long as the API server is away, or somebody else was first, it is tried again.
+      await this.#round().catch((err: unknown) => {
+        this.trouble = err;
       });
-      for (const claim of waiting) await this.#provision(claim);
-      await this.#publish();
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
+  }
+
+  async #round(): Promise<void> {
+    const { namespace, className } = this.#options;
+    const { items } = await this.#core.listNamespacedPersistentVolumeClaim({ namespace });
+    const waiting = items.filter(({ metadata, spec }) => {
+      return (
+        spec?.storageClassName === className && !spec.volumeName && metadata?.annotations?.[SELECTED] !== undefined
+      );
+    });
+    for (const claim of waiting) await this.#provision(claim);
+    await this.#publish();
   }
 
   async #provision(claim: V1PersistentVolumeClaim): Promise<void> {
@@ -76,15 +87,19 @@ export class StubProvisioner {
     const { name = '', uid = '', annotations = {} } = claim.metadata ?? {};
     const storage = claim.spec?.resources?.requests?.storage ?? '';
     const sizeBytes = quantityOf(storage) ?? 0;
-    if (this.#usedBytes + sizeBytes > this.#capacityBytes) {
+    const isGiven = this.#given.has(uid);
+    if (!isGiven && this.#usedBytes + sizeBytes > this.#capacityBytes) {
       this.exhausted++;
       const { [SELECTED]: _, ...left } = annotations;
       const body = { ...claim, metadata: { ...claim.metadata, annotations: left } };
       await this.#core.replaceNamespacedPersistentVolumeClaim({ namespace, name, body });
       return;
     }
-    this.#usedBytes += sizeBytes;
-    this.made++;
+    if (!isGiven) {
+      this.#given.add(uid);
+      this.#usedBytes += sizeBytes;
+      this.made++;
+    }
     const volumeName = `pvc-${uid}`;
     const spec = {
       capacity: { storage },
@@ -93,7 +108,9 @@ export class StubProvisioner {
       claimRef: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace, name, uid },
       storageClassName: className,
     };
-    await this.#core.createPersistentVolume({ body: { metadata: { name: volumeName }, spec } });
+    await this.#core.createPersistentVolume({ body: { metadata: { name: volumeName }, spec } }).catch((err) => {
+      if (Reflect.get(Object(err), 'code') !== 409) throw err; // made before the API server went away
+    });
     const metadata = { ...claim.metadata, annotations: { ...annotations, [BOUND]: 'yes' } };
     const body = { ...claim, metadata, spec: { ...claim.spec, volumeName } };
     await this.#core.replaceNamespacedPersistentVolumeClaim({ namespace, name, body });

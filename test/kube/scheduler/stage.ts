@@ -1,0 +1,112 @@
+import { CoreV1Api, type KubeConfig } from '@kubernetes/client-node';
+import { skip } from '../../support/skip.ts';
+import { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
+import { makeClass, makeNode, untilPodsCanBeMade } from './cluster-objects.ts';
+import { ExtenderProcess } from './extender-process.ts';
+import { Recorder } from './recorder.ts';
+import { Relay } from './relay.ts';
+import { SchedulerPlane } from './scheduler-plane.ts';
+import { StubProvisioner } from './stub-provisioner.ts';
+
+export const NAMESPACE = 'default';
+export const GIB = 2 ** 30;
+/** The test's storage class. */
+export const CLASS = 'fast';
+/** On a machine that does more than these tests an answer may take longer than a scheduler waits. */
+const PATIENT = ['--answer-within-ms', '5000'];
+
+/** A control plane for one group of tests, with everything that they start beside it. */
+export class Stage {
+  readonly plane: SchedulerPlane;
+  readonly config: KubeConfig;
+  readonly core: CoreV1Api;
+  readonly #ending = new AsyncDisposableStack();
+
+  private constructor(plane: SchedulerPlane) {
+    this.plane = plane;
+    this.config = plane.config();
+    this.core = this.config.makeApiClient(CoreV1Api);
+    this.endsWith(() => plane.stop());
+  }
+
+  /** Pods can be made, and nobody schedules them. */
+  static async make(): Promise<Stage> {
+    const stage = new Stage(await SchedulerPlane.start());
+    await untilPodsCanBeMade(stage.config, NAMESPACE);
+    return stage;
+  }
+
+  /** In the opposite order of these calls, when the tests are over. */
+  endsWith(end: () => Promise<unknown>): void {
+    this.#ending.defer(async () => void (await end()));
+  }
+
+  /** Big ones, on which only storage is scarce. */
+  async nodes(count: number): Promise<void> {
+    for (let at = 0; at < count; at++) await makeNode(this.config, `n${at}`, { attachLimit: 1000, cpu: '640' });
+  }
+
+  /** With its class, for `room` claims of 1 GiB; what it publishes is half a second old. */
+  async provisioner(room: number): Promise<StubProvisioner> {
+    await makeClass(this.config, CLASS);
+    const { config } = this;
+    const capacityBytes = room * GIB;
+    const options = { config, namespace: NAMESPACE, className: CLASS, capacityBytes, publishMs: 500 };
+    const provisioner = new StubProvisioner(options);
+    await provisioner.start();
+    this.endsWith(() => provisioner.stop());
+    return provisioner;
+  }
+
+  /** Listens; is ready only later. */
+  async extender(...flags: string[]): Promise<ExtenderProcess> {
+    const extender = await ExtenderProcess.start(this.plane.kubeconfig, ...PATIENT, ...flags);
+    this.endsWith(() => extender.stop());
+    return extender;
+  }
+
+  async readyExtender(...flags: string[]): Promise<ExtenderProcess> {
+    const extender = await this.extender(...flags);
+    await extender.untilReady();
+    return extender;
+  }
+
+  /** Lifts gates; no webhook is registered. */
+  async gate(extenderPort: number, ...flags: string[]): Promise<SchedulerAdmissionProcess> {
+    const where = ['--schedulers', 'default-scheduler', '--extender', `http://127.0.0.1:${extenderPort}`];
+    const gate = await SchedulerAdmissionProcess.start(this.plane.kubeconfig, ...where, ...flags);
+    this.endsWith(() => gate.stop());
+    return gate;
+  }
+
+  async recorder(extenderPort: number): Promise<Recorder> {
+    const recorder = await Recorder.start(extenderPort);
+    this.endsWith(() => recorder.close());
+    return recorder;
+  }
+
+  async relay(to = 0): Promise<Relay> {
+    const relay = await Relay.start();
+    relay.to = to;
+    this.endsWith(() => relay.close());
+    return relay;
+  }
+
+  async end(): Promise<void> {
+    await this.#ending.disposeAsync();
+  }
+}
+
+/** Hooks of the group of tests in which it is called: a stage, what `fill` puts there, and the end of all of it. */
+export function onStage(fill: (stage: Stage) => Promise<void>): void {
+  let stage: Stage | undefined;
+  before(async function () {
+    const missing = await SchedulerPlane.missing();
+    if (missing !== '') skip(this, missing);
+    stage = await Stage.make();
+    await fill(stage);
+  });
+  after(async () => {
+    await stage?.end();
+  });
+}
