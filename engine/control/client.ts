@@ -17,6 +17,9 @@ export type Volume = nabustore.v1.Volume;
 export type CreateVolumeInit = MessageInit<nabustore.v1.CreateVolumeRequest>;
 export type VolumeReportInit = MessageInit<nabustore.v1.VolumeReport>;
 export type RegisterNodeInit = MessageInit<nabustore.v1.RegisterNodeRequest>;
+export type NodeReportInit = MessageInit<nabustore.v1.NodeReport>;
+/** What a stor-node last told of itself, and how long ago. */
+export type AgedNodeReport = nabustore.v1.AgedNodeReport;
 
 /** Control, as csi, the command line, volume servers and stor-nodes see it. Errors are control's own NabuErrors, or UNAVAILABLE. */
 export class ControlClient {
@@ -104,6 +107,15 @@ export class ControlClient {
 
   async reportVolume(id: string, generation: bigint, report: VolumeReportInit, o: UnaryOptions): Promise<void> {
     await this.#calls.reportVolume({ id, generation, report }, o);
+  }
+
+  async reportNode(nodeId: string, report: NodeReportInit, o: UnaryOptions): Promise<void> {
+    await this.#calls.reportNode({ nodeId, report }, o);
+  }
+
+  /** UNIMPLEMENTED from a control that is older than these. */
+  async listNodeReports(o: UnaryOptions): Promise<readonly AgedNodeReport[]> {
+    return (await this.#calls.listNodeReports({}, o)).reports;
   }
 
   close(): void {

@@ -1,7 +1,9 @@
 export { type Capacity, CapacityLedger } from './capacity-ledger.ts';
 export {
+  type AgedNodeReport,
   ControlClient,
   type CreateVolumeInit,
+  type NodeReportInit,
   type RegisterNodeInit,
   type Volume,
   type VolumeReportInit,

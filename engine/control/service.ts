@@ -7,6 +7,7 @@ import { isVolumeId, nodeId, type VolumeId } from '../blob/index.ts';
 import { runChanges } from './change-batch.ts';
 import { changesOf } from './map-changes.ts';
 import type { Membership, Registration } from './membership.ts';
+import { NodeReports } from './node-reports.ts';
 import { VolumeReports } from './volume-reports.ts';
 import type { StoredVolume } from './volume-table.ts';
 import { MAX_LIST, type Volumes } from './volumes.ts';
@@ -56,6 +57,7 @@ function registrationOf(request: nabustore.v1.RegisterNodeRequest): Registration
 /** nabustore.v1.Control: checks what comes in, hands it to Membership and Volumes, turns the result into messages. */
 export function controlHandlers({ membership, volumes, clock, version }: ControlServiceOptions): ControlHandlers {
   const reports = new VolumeReports(clock);
+  const nodeReports = new NodeReports(clock, () => membership.current());
   const answer = (volume: StoredVolume): ReturnType<typeof volumeToWire> =>
     volumeToWire(volume, reports.of(volume.record.id));
 
@@ -133,5 +135,11 @@ export function controlHandlers({ membership, volumes, clock, version }: Control
       reports.take(record.id, report);
       return {};
     },
+    reportNode: async ({ nodeId: id, report }) => {
+      if (report === null) throw required('report');
+      nodeReports.take(nodeId(id), report);
+      return {};
+    },
+    listNodeReports: async () => ({ reports: nodeReports.list() }),
   };
 }

@@ -12,9 +12,11 @@ import { Slab } from '../slab/index.ts';
 import { openNativeStore, type ShardStore, type StoreDevice } from '../store/index.ts';
 import { type Listener, TcpTransport } from '../transport/index.ts';
 import { ControlFollower } from './control-follower.ts';
-import { FenceTakeover } from './fence-takeover.ts';
+import { type FencePeers, FenceTakeover } from './fence-takeover.ts';
 import { NodeFiles, type NodeRecord } from './node-files.ts';
+import { NodeLoad } from './node-load.ts';
 import { NodeMap } from './node-map.ts';
+import { NodeReporter } from './node-reporter.ts';
 import type { StorConfig } from './stor-config.ts';
 import { StorNode } from './stor-node.ts';
 
@@ -73,14 +75,15 @@ async function serve(
   let listener: Listener | undefined;
   try {
     const transport = new TcpTransport({ slab, clock: realClock, logger: logger.child({ component: 'transport' }) });
+    const connect: FencePeers = async (peer, deadline) => {
+      const hello = clientHello(first.clusterId, peer.id, config.nodeId);
+      const connection = await transport.connect(peer.address, hello, { deadline });
+      return { client: new RemoteNode(connection), close: () => connection.close() };
+    };
     const takeover = new FenceTakeover({
       store,
       map,
-      connect: async (peer, deadline) => {
-        const hello = clientHello(first.clusterId, peer.id, config.nodeId);
-        const connection = await transport.connect(peer.address, hello, { deadline });
-        return { client: new RemoteNode(connection), close: () => connection.close() };
-      },
+      connect,
       clock: realClock,
       random: realRandom,
       logger: logger.child({ component: 'fences' }),
@@ -107,6 +110,18 @@ async function serve(
     });
     work.push(follower(config, store, map, listener, control, logger).run(stop.signal));
     work.push(takeover.run(stop.signal));
+    const reporter = new NodeReporter({
+      nodeId: config.nodeId,
+      map,
+      load: new NodeLoad(slab),
+      connect,
+      control,
+      periodMs: config.reportMs,
+      clock: realClock,
+      random: realRandom,
+      logger: logger.child({ component: 'reports' }),
+    });
+    work.push(reporter.run(stop.signal));
     work.push(keepMap(files, map, logger, stop.signal));
     await Promise.race([aborted(signal), Promise.all(work).then(() => aborted(signal))]);
     logger.info('stopping');

@@ -28,6 +28,7 @@ export const STOR_CONFIG = defineConfig('stor', {
   hostLabel: option(z.string().max(253), 'failure domain: host; empty: the node id', ''),
   weight: option(z.number().min(0).max(1024), 'share of the ring; 0: by the size of the device', 0),
   maxParity: option(z.int().min(1).max(8), 'the highest m of any policy in use, while control cannot be asked', 2),
+  reportMs: option(z.int().min(100).max(3_600_000), 'how often load and round trips are told to control', 10_000),
   logLevel: option(z.enum(['error', 'warn', 'info', 'debug']), 'how much is logged', 'info'),
 });
 

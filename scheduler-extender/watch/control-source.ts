@@ -2,13 +2,14 @@ import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Timer } from '../../common/ports/index.ts';
 import { parsePolicy } from '../../engine/blob/index.ts';
-import type { ControlClient, Volume } from '../../engine/control/index.ts';
-import { FAILURE_DOMAINS, type MapNode } from '../../engine/placement/index.ts';
-import type { ClusterSink, StorageNodeFacts, VolumeRecordFacts } from '../cluster/index.ts';
+import type { AgedNodeReport, ControlClient, Volume } from '../../engine/control/index.ts';
+import { FAILURE_DOMAINS } from '../../engine/placement/index.ts';
+import type { ClusterSink, VolumeRecordFacts } from '../cluster/index.ts';
 import type { WatchState } from './kind-watch.ts';
+import { measuredBy, UNMEASURED } from './measured-nodes.ts';
 
 export type ControlSourceOptions = {
-  readonly control: Pick<ControlClient, 'getMap' | 'listVolumes'>;
+  readonly control: Pick<ControlClient, 'getMap' | 'listVolumes' | 'listNodeReports'>;
   readonly sink: ClusterSink;
   /** Between two looks. */
   readonly pollMs: number;
@@ -18,12 +19,6 @@ export type ControlSourceOptions = {
 
 const CALL_TIMEOUT_MS = 10_000;
 const PAGE = 1000;
-
-/** Control does not report loads and round trips: until something does, storage nodes count as idle and as far as their labels say. */
-function storageFacts({ id, domain, state, capacityBytes = 0 }: MapNode): StorageNodeFacts {
-  const { host, zone, rack } = domain;
-  return { id, host, zone, rack, state, capacityBytes, load: 0, rttUs: new Map(), cutOffZones: [] };
-}
 
 function recordFacts(volume: Volume): VolumeRecordFacts {
   const liveBytes = Number(volume.report?.liveBytes ?? 0);
@@ -124,11 +119,27 @@ export class ControlSource {
 
   async #readNodes(): Promise<void> {
     const { control, sink } = this.#options;
-    const { nodes } = await control.getMap({ timeoutMs: CALL_TIMEOUT_MS, signal: this.#stopping.signal });
+    const options = { timeoutMs: CALL_TIMEOUT_MS, signal: this.#stopping.signal };
+    const { nodes } = await control.getMap(options);
+    const measured = measuredBy(await this.#reports(options), nodes);
     for (const node of nodes) {
-      if (this.#nodes.see(node.id, JSON.stringify(node))) sink.put('storageNode', storageFacts(node));
+      const { host, zone, rack } = node.domain;
+      const { id, state, capacityBytes = 0 } = node;
+      const report = measured.get(id) ?? UNMEASURED;
+      if (!this.#nodes.see(id, JSON.stringify([node, report.load, [...report.rttUs], report.cutOffZones]))) continue;
+      sink.put('storageNode', { id, host, zone, rack, state, capacityBytes, ...report });
     }
     for (const id of this.#nodes.end()) sink.remove('storageNode', id);
+  }
+
+  /** An older control has none. */
+  async #reports(options: { timeoutMs: number; signal: AbortSignal }): Promise<readonly AgedNodeReport[]> {
+    try {
+      return await this.#options.control.listNodeReports(options);
+    } catch (err) {
+      if (NabuError.is(err, 'UNIMPLEMENTED')) return [];
+      throw err;
+    }
   }
 
   async #readVolumes(): Promise<void> {

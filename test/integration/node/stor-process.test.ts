@@ -5,7 +5,7 @@ import { NabuError } from '../../../common/errors/index.ts';
 import { layoutOf } from '../../../common/layout/index.ts';
 import { realClock, SeededRandom } from '../../../common/ports/index.ts';
 import { ownerOf, volumeId } from '../../../engine/blob/index.ts';
-import { ControlClient } from '../../../engine/control/index.ts';
+import { type AgedNodeReport, ControlClient } from '../../../engine/control/index.ts';
 import { verifyBlocks } from '../../../engine/ec/index.ts';
 import { ANY_SHARD, type RemoteNode, SHARD_FLAG } from '../../../engine/protocol/index.ts';
 import { payloadOf } from '../../../engine/transport/index.ts';
@@ -49,6 +49,41 @@ describe('nabu stor', function () {
   };
   const whole = async (node: RemoteNode): Promise<Record<string, never>> =>
     JSON.parse(JSON.stringify(await node.stats(options())));
+
+  it('measures how busy it is and how far its peers are, and tells control', async () => {
+    cluster.startControl();
+    cluster.startNode('node-1', ['--zone', 'a', '--report-ms', '200']);
+    cluster.startNode('node-2', ['--zone', 'b', '--rack', 'r2', '--report-ms', '200']);
+    const { node, connection } = await cluster.connect('node-1');
+    const control = new ControlClient({ kind: 'unix', path: layoutOf(cluster.dir).controlSocket });
+    try {
+      const told = async (): Promise<AgedNodeReport['report'] | undefined> =>
+        (await control.listNodeReports({ timeoutMs: 10_000 })).find(({ nodeId }) => nodeId === 'node-1')?.report;
+      await cluster.until(async () => ((await told())?.roundTrips.length ?? 0) > 0);
+      const trips = (await told())?.roundTrips ?? [];
+      assert.deepEqual(
+        trips.map(({ zone, rack }) => [zone, rack]),
+        [
+          ['b', ''],
+          ['b', 'r2'],
+        ],
+      );
+      assert(trips.every(({ microseconds }) => microseconds < 100_000));
+      const idle = (await told())?.load ?? 1;
+      let isDone = false;
+      const busy = Promise.all(
+        Array.from({ length: 64 }, async () => {
+          while (!isDone) await node.ping(options());
+        }),
+      );
+      await cluster.until(async () => ((await told())?.load ?? 0) > idle + 0.2);
+      isDone = true;
+      await busy;
+      connection.close();
+    } finally {
+      control.close();
+    }
+  });
 
   it('stores, finds, reads and deletes shards over tcp, and starts again where it was', async () => {
     cluster.startControl();

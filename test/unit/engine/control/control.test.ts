@@ -39,6 +39,31 @@ describe('control', () => {
       assert.equal(before.nodes.length, 6);
     });
 
+    it('keeps the last report of each node of the map, with its age, and nothing that makes no sense', async () => {
+      await control.addNodes(2);
+      const [first, second] = (await control.client.getMap(CALL)).nodes.map(({ id }) => id);
+      const report = { load: 0.5, roundTrips: [{ zone: 'a', rack: 'r', microseconds: 7 }], silentZones: ['b'] };
+      await control.client.reportNode(first ?? '', { load: 0.1 }, CALL);
+      await control.client.reportNode(first ?? '', report, CALL);
+      const wrong = [
+        { load: 1.1 },
+        { load: Number.NaN },
+        { load: 0, roundTrips: [{ zone: '', rack: 'r', microseconds: 7 }] },
+        { load: 0, roundTrips: [{ zone: 'a', rack: 'r', microseconds: 0 }] },
+        { load: 0, roundTrips: Array.from({ length: 513 }, () => ({ zone: 'a', rack: '', microseconds: 1 })) },
+        { load: 0, silentZones: ['x'.repeat(254)] },
+      ];
+      for (const given of wrong)
+        await assert.rejects(control.client.reportNode(second ?? '', given, CALL), { code: 'INVALID_ARGUMENT' });
+      await assert.rejects(control.client.reportNode('stranger', report, CALL), { code: 'NODE_NOT_FOUND' });
+      const kept = await control.client.listNodeReports(CALL);
+      assert.deepEqual(
+        kept.map(({ nodeId: id, report: told }) => [id, told]),
+        [[first, report]],
+      );
+      assert((kept[0]?.ageMs ?? 99_999n) < 15_000n);
+    });
+
     it('refuses a node of another cluster', async () => {
       const foreign = { ...sampleRegistration('n1', 7001), clusterId: 'f'.repeat(32) };
       await assert.rejects(control.client.registerNode(foreign, CALL), { code: 'DEVICE_FOREIGN' });

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { NabuError } from '../../../../common/errors/index.ts';
 import { silentLogger } from '../../../../common/logging/index.ts';
 import { SimClock } from '../../../../common/ports/index.ts';
 import { epoch, nodeId } from '../../../../engine/blob/index.ts';
-import type { ControlClient, Volume } from '../../../../engine/control/index.ts';
+import type { AgedNodeReport, ControlClient, Volume } from '../../../../engine/control/index.ts';
 import type { ClusterMap, MapNode } from '../../../../engine/placement/index.ts';
 import { ClusterIndex } from '../../../../scheduler-extender/cluster/index.ts';
 import { ControlSource } from '../../../../scheduler-extender/watch/index.ts';
@@ -46,11 +47,17 @@ describe('what control tells', () => {
   let nodes: MapNode[];
   let volumes: Volume[];
   let isBroken: boolean;
+  let reports: AgedNodeReport[] | undefined;
   let index: ClusterIndex;
   let clock: SimClock;
   let source: ControlSource;
 
-  const control: Pick<ControlClient, 'getMap' | 'listVolumes'> = {
+  const control: Pick<ControlClient, 'getMap' | 'listVolumes' | 'listNodeReports'> = {
+    listNodeReports: async () => {
+      if (reports === undefined)
+        throw NabuError.of('UNIMPLEMENTED', { operation: 'ListNodeReports', reason: 'it is old' });
+      return reports;
+    },
     getMap: async (): Promise<ClusterMap> => {
       if (isBroken) throw new Error('control is away');
       return { clusterId: '0'.repeat(32), epoch: epoch(1), nodes };
@@ -67,6 +74,7 @@ describe('what control tells', () => {
     nodes = [mapNode(0), mapNode(1)];
     volumes = [volume(1, 1), volume(2, 2), volume(3, 3)];
     isBroken = false;
+    reports = [];
     index = new ClusterIndex();
     clock = new SimClock();
     source = new ControlSource({ control, sink: index, pollMs: 1000, clock, logger: silentLogger });
@@ -94,6 +102,41 @@ describe('what control tells', () => {
     await clock.advance(1000);
     assert.deepEqual(told, ['storageNode s1', 'record 1', 'record 2']);
     assert.equal(index.storage.freeBytes, 9 * GIB - 10.5 * GIB);
+  });
+
+  it('includes what storage nodes measure, until that is old', async () => {
+    const report = (load: number, microseconds: number): AgedNodeReport['report'] => {
+      const roundTrips = [
+        { zone: 'a', rack: '', microseconds },
+        { zone: 'a', rack: 'r1', microseconds: 20 },
+      ];
+      return { load, roundTrips, silentZones: ['a', 'dead'] };
+    };
+    reports = [{ nodeId: 's0', report: report(0.5, 100), ageMs: 1000n }];
+    source.start();
+    await clock.advance(1);
+    const spread = (): { slowness: number; rttS: number | undefined } => {
+      const { evenly } = index.storage;
+      return { slowness: evenly.all.slowness, rttS: evenly.measuredRttS(index.nodes.places.of('a', 'r9', '')) };
+    };
+    assert.equal(spread().slowness, (2 + 1) / 2);
+    assert(Math.abs((spread().rttS ?? 0) - 100e-6) < 10e-6);
+    assert.deepEqual(index.storage.reach('a', 'host').up, 1, 's0 hears nothing of zone a, where a node is alive');
+    const told: string[] = [];
+    index.onChange((kind, key) => told.push(`${kind} ${key}`));
+    reports = [{ nodeId: 's0', report: report(0.505, 101), ageMs: 1000n }];
+    await clock.advance(1000);
+    assert.deepEqual(told, [], 'noise is no news');
+    reports = [{ nodeId: 's0', report: report(0.5, 100), ageMs: 61_000n }];
+    await clock.advance(1000);
+    assert.deepEqual([spread(), index.storage.reach('a', 'host').up], [{ slowness: 1, rttS: undefined }, 2]);
+  });
+
+  it('goes without measurements where control is too old to have any', async () => {
+    reports = undefined;
+    source.start();
+    await clock.advance(1);
+    assert.deepEqual([source.state.trouble, index.storage.counts.storageNodes], ['', 2]);
   });
 
   it('forgets nothing while control is away, says so, and goes on when it is back', async () => {
