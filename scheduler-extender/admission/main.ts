@@ -75,7 +75,7 @@ export async function runSchedulerAdmission(config: SchedulerAdmissionConfig, ve
   });
   const listen = hostPort('listen', config.listen);
   const index = new ClusterIndex();
-  const schedulers = new Set(listOf(config.schedulers));
+  const schedulers = new Set([...listOf(config.schedulers), ...(config.sendTo === '' ? [] : [config.sendTo])]);
   const admission: Admission = {
     index,
     rules: rulesOf(config),
@@ -84,6 +84,7 @@ export async function runSchedulerAdmission(config: SchedulerAdmissionConfig, ve
     schedulers,
     advisesOthers: config.adviseOthers,
     gates: config.gates,
+    sendTo: config.sendTo,
   };
   await using closing = new AsyncDisposableStack();
   const control = config.control === '' ? undefined : await openControlSource(config, index, logger);

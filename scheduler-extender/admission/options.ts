@@ -24,6 +24,11 @@ export const SCHEDULER_ADMISSION_CONFIG = defineConfig('scheduler-admission', {
     'pods of other schedulers get what is known when they are made as node and pod affinity',
     true,
   ),
+  sendTo: option(
+    z.string().regex(/^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$/, 'must be the name of a scheduler'),
+    'pods of ours that name no scheduler get this one: a profile that looks at all nodes, or a second scheduler; empty: they stay',
+    '',
+  ),
   gates: option(z.boolean(), 'marked pods wait behind a scheduling gate that is lifted at a bounded rate', true),
   gateRate: option(z.number().min(0.1).max(100_000), 'pods a second that are let to the scheduler', 100),
   gateBurst: option(z.int().min(1).max(100_000), 'pods that are let to it at once after a quiet time', 200),

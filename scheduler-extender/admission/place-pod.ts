@@ -15,6 +15,8 @@ export type Admission = PlacementKnowledge & {
   /** Whether pods of other schedulers get what is known as preferences. */
   readonly advisesOthers: boolean;
   readonly gates: boolean;
+  /** Pods of ours that name no scheduler get this one, which asks; '' leaves them with the default one. */
+  readonly sendTo: string;
 };
 
 /** What was written, so that a second look writes the same whatever has become known since. */
@@ -77,7 +79,9 @@ export function placePod(request: ParsedRequest, admission: Admission): PodRevie
   const pod = newPod(request);
   const { index, rules, placement: bounds } = admission;
   const untouched = { isAllowed: true, patch: [], warnings: [] } as const;
-  const scheduler = pod.spec.schedulerName || DEFAULT_SCHEDULER;
+  const named = pod.spec.schedulerName || DEFAULT_SCHEDULER;
+  const isSent = named === DEFAULT_SCHEDULER && admission.sendTo !== '';
+  const scheduler = isSent ? admission.sendTo : named;
   const isAsked = admission.schedulers.has(scheduler);
   if ((pod.spec.nodeName ?? '') !== '' || (!isAsked && !admission.advisesOthers)) return untouched;
   const need = needOf(pod.facts, index, rules.need);
@@ -98,6 +102,7 @@ export function placePod(request: ParsedRequest, admission: Admission): PodRevie
     warnings.push(`${ANNOTATION.locality}: with the pod's own node affinity that is too many terms, none was written`);
   const isWorthNoting = before === undefined && written.required.length + written.preferred.length > 0;
   const patch = [
+    ...(scheduler === named ? [] : [{ op: 'add', path: pointer('spec', 'schedulerName'), value: scheduler } as const]),
     ...(isAsked ? markerPatch(pod) : []),
     ...affinity,
     ...(isWorthNoting ? annotationPatch(pod, written) : []),

@@ -120,6 +120,13 @@ describe('the chart', () => {
     const admission = ofKind(objects, 'Deployment').map((object) => JSON.stringify(object));
     assert(admission.some((text) => text.includes('--schedulers=nabustore,mine')));
     await assert.rejects(chart.render({ scheduler: { enabled: true } }), /needs schedulerExtender/);
+    const sent = { ...SCHEDULING, schedulerAdmission: { enabled: true, sendTo: 'profile', adviseOthers: false } };
+    const text = JSON.stringify(await chart.render(sent));
+    assert(text.includes('--schedulers=nabustore,profile') && text.includes('--send-to=profile'));
+    assert(
+      text.includes("in ['nabustore','profile','default-scheduler']"),
+      'pods that name no scheduler are looked at',
+    );
   });
 
   it('refuses values that are not its own, by name', async () => {

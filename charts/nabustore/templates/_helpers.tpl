@@ -83,7 +83,8 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
 {{/* Schedulers that ask the extender, as a JSON list. */}}
 {{- define "nabustore.askingSchedulers" -}}
 {{- $own := ternary (list .Values.scheduler.name) list .Values.scheduler.enabled -}}
-{{- toJson (concat $own .Values.schedulerAdmission.schedulers | uniq) -}}
+{{- $sent := compact (list .Values.schedulerAdmission.sendTo) -}}
+{{- toJson (concat $own .Values.schedulerAdmission.schedulers $sent | uniq) -}}
 {{- end -}}
 
 {{/* What both of those who know the cluster read of it. */}}

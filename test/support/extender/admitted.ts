@@ -13,6 +13,7 @@ export function admissionOf({ index }: TestCluster, given: Partial<Admission> = 
     schedulers: new Set(['nabustore']),
     advisesOthers: true,
     gates: true,
+    sendTo: '',
     ...given,
   };
 }

@@ -85,6 +85,17 @@ describe('a new pod', () => {
     assert.equal(admitted(newPod({ annotations: REQUIRED, scheduler: 'default-scheduler' }), silent).operations, 0);
   });
 
+  it('of ours that names no scheduler goes to the one that asks, once; others stay where they are', () => {
+    const admission = admissionOf(site(), { sendTo: 'nabustore' });
+    const { pod } = admitted(newPod({ annotations: MODEL, scheduler: 'default-scheduler' }), admission);
+    assert.equal(Reflect.get(Object(pod.spec), 'schedulerName'), 'nabustore');
+    assert.match(JSON.stringify(resourcesOf(pod)), /locality/);
+    assert.equal(admitted(pod, admission).operations, 0);
+    const theirs = admitted(newPod({ annotations: MODEL, scheduler: 'theirs' }), admission);
+    assert.equal(Reflect.get(Object(theirs.pod.spec), 'schedulerName'), 'theirs');
+    assert.equal(admitted(newPod({ scheduler: 'default-scheduler' }), admission).operations, 0);
+  });
+
   it('keeps the gates of others, and gets ours once', () => {
     const spec = { schedulingGates: [{ name: 'example.com/quota' }] };
     const { pod } = admitted(newPod({ annotations: MODEL, spec }), admissionOf(site()));
