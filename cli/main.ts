@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   'scheduler-extender': () => import('./commands/scheduler-extender.ts'),
   'scheduler-admission': () => import('./commands/scheduler-admission.ts'),
   explain: () => import('./commands/explain.ts'),
+  locality: () => import('./commands/locality.ts'),
   'volume-server': () => import('./commands/volume-server.ts'),
   version: () => import('./commands/version.ts'),
 };
