@@ -12,6 +12,9 @@ export type FleetNode = {
   readonly zone: string;
   readonly rack: string;
   readonly rail: string;
+  /** Beside those of its place. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly taints?: readonly { readonly key: string; readonly effect: string }[];
 };
 
 export type FleetShape = {
@@ -50,7 +53,7 @@ export type FleetOptions = {
 const QUANTITIES = { cpu: '96', memory: '1Ti', pods: '110', 'nvidia.com/gpu': '8' };
 
 export function nodeObject(
-  { name, zone, rack, rail }: FleetNode,
+  { name, zone, rack, rail, labels: own = {}, taints = [] }: FleetNode,
   { quantities = QUANTITIES, labels = {} }: FleetOptions = {},
 ): unknown {
   return {
@@ -70,8 +73,10 @@ export function nodeObject(
         [RACK_LABEL]: rack,
         [RAIL_LABEL]: rail,
         ...labels,
+        ...own,
       },
     },
+    spec: { taints },
     status: {
       capacity: quantities,
       allocatable: quantities,

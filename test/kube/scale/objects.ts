@@ -33,19 +33,30 @@ export type PodGiven = {
   /** Has nothing of ours: no scheduler asks us. */
   readonly stranger?: boolean;
   readonly schedulerName?: string;
+  /** Where it is already: no scheduler is asked. */
+  readonly node?: string;
 };
 
 const RESOURCES = { cpu: '100m', memory: '128Mi' };
 
 /** A pod as admission leaves it: with the mark that makes schedulers ask, unless it is a stranger. */
 export function podObject(name: string, given: PodGiven = {}): unknown {
-  const { claims = [], annotations = {}, labels = {}, resources = RESOURCES, stranger = false, schedulerName } = given;
+  const {
+    claims = [],
+    annotations = {},
+    labels = {},
+    resources = RESOURCES,
+    stranger = false,
+    schedulerName,
+    node,
+  } = given;
   const limits = stranger ? resources : { ...resources, [MARKER]: '1' };
   return {
     metadata: { name, annotations, labels },
     spec: {
       containers: [{ name: 'main', image: 'example.com/none', resources: { limits, requests: limits } }],
       ...(schedulerName === undefined ? {} : { schedulerName }),
+      ...(node === undefined ? {} : { nodeName: node }),
       ...(claims.length === 0
         ? {}
         : { volumes: claims.map((claimName) => ({ name: claimName, persistentVolumeClaim: { claimName } })) }),
