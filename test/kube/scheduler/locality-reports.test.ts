@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ApiextensionsV1Api, CoreV1Api, CustomObjectsApi, type KubeConfig, loadYaml } from '@kubernetes/client-node';
+import {
+  ApiextensionsV1Api,
+  CoreV1Api,
+  CustomObjectsApi,
+  type KubeConfig,
+  KubernetesObjectApi,
+  loadYaml,
+  setHeaderOptions,
+} from '@kubernetes/client-node';
 import { skip } from '../../support/skip.ts';
+import { Chart } from '../chart.ts';
 import { run } from '../host/run.ts';
 import { until } from '../host/until.ts';
 import { makeNode, untilPodsCanBeMade } from './cluster-objects.ts';
@@ -86,6 +95,46 @@ describe('locality reports in a real API server', () => {
     assert.match(await nabu('ls'), /^c +\d+ s +- +pool 2.79 GiB$/m);
     await assert.rejects(nabu('report', 'nobody', '--model', 'm=1G'), /nodes "nobody" not found/);
     await assert.rejects(nabu('report', 'c', '--model', 'm=2G/1G'), /cachedBytes is more than sizeBytes/);
+  });
+
+  it('are written by a pod for its own node alone, unless it may for all', async function () {
+    const chart = await Chart.open(this);
+    const rendered = await chart.render({ schedulerExtender: { enabled: true } });
+    const made = rendered.filter(({ metadata }) => metadata.name.endsWith('locality-reporter'));
+    assert.deepEqual(
+      made.map(({ kind }) => kind),
+      ['ClusterRole', 'ValidatingAdmissionPolicy', 'ValidatingAdmissionPolicyBinding'],
+    );
+    const any = (config: KubeConfig): KubernetesObjectApi => KubernetesObjectApi.makeApiClient(config);
+    const rbac = { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRoleBinding' };
+    const subject = { apiGroup: 'rbac.authorization.k8s.io', kind: 'User' };
+    const bound = (user: string, role: string) => ({
+      ...rbac,
+      metadata: { name: user },
+      subjects: [{ ...subject, name: user }],
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+    });
+    const [role] = made;
+    for (const object of made) await any(config).create(object);
+    await any(config).create(bound('agent', role?.metadata.name ?? ''));
+    await any(config).create(bound('aggregator', 'cluster-admin'));
+
+    const publishAs = async (user: string, fromNode: string, name: string): Promise<string> => {
+      const how = setHeaderOptions('Impersonate-User', user);
+      const node = setHeaderOptions('Impersonate-Extra-authentication.kubernetes.io%2fnode-name', fromNode, how);
+      const objects = plane.config().makeApiClient(CustomObjectsApi);
+      const call = objects.createClusterCustomObject({ ...KIND, body: report(name, {}), dryRun: 'All' }, node);
+      return await call.then(() => 'created', String);
+    };
+    await until('the policy to be in force', WAIT_MS, async () =>
+      (await publishAs('agent', 'a', 'other')).includes('ValidatingAdmissionPolicy') ? true : undefined,
+    );
+    assert.equal(await publishAs('agent', 'x', 'x'), 'created');
+    assert.match(
+      await publishAs('agent', 'x', 'y'),
+      /reports for its own node alone, not for/,
+    );
+    assert.equal(await publishAs('aggregator', 'x', 'y'), 'created');
   });
 
   it('lead a pod to the node that has its model', async () => {
