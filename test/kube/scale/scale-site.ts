@@ -54,6 +54,8 @@ export type Run = Verdict & {
   /** From the first pod that was made to the last that was bound. */
   readonly seconds: number;
   readonly calls: number;
+  /** Names of pods that the scheduler asked about, as often as it did. */
+  readonly asked: readonly string[];
 };
 
 type ClaimObject = { readonly metadata: { readonly name: string }; readonly spec: { readonly volumeName?: string } };
@@ -124,8 +126,10 @@ export class ScaleSite {
       const lastMs = Math.max(...pods.map(({ name }) => watch.pods.get(name)?.boundMs ?? 0));
       const placed = new Map([...watch.pods.values()].map(({ name, node }) => [name, node]));
       const occupancy = this.#occupancy();
-      const verdict = judge({ nodes: this.site.nodes, offers: offers.list(), placed, pods, occupancy });
-      return { ...verdict, pods, seconds: (lastMs - startMs) / 1000, calls: offers.calls };
+      const list = offers.list();
+      const verdict = judge({ nodes: this.site.nodes, offers: list, placed, pods, occupancy });
+      const asked = list.map(({ podName }) => podName);
+      return { ...verdict, pods, seconds: (lastMs - startMs) / 1000, calls: offers.calls, asked };
     } finally {
       await this.plane.stopScheduler(setup.name);
       await watch.stop();

@@ -52,11 +52,11 @@ const pick = <T>(random: SeededRandom, from: readonly T[]): T => {
 /** A place made up from a seed, and all that is so there: what a test tells a cluster, and what its oracle computes with. */
 export class Site {
   readonly fleet: readonly FleetNode[];
-  readonly storage: readonly StorageNodeGiven[];
   readonly models: readonly Model[];
   /** By name. */
   readonly nodes: ReadonlyMap<string, OracleNode>;
   readonly #links: ReadonlyMap<string, number>;
+  #storage: readonly StorageNodeGiven[];
 
   constructor({ random, shape = FLEET, rawBytes }: SiteOptions) {
     this.fleet = fleetOf(shape).map((node) => ({
@@ -64,11 +64,27 @@ export class Site {
       ...(random.float() < CUT_OFF_SHARE ? { taints: [CUT_OFF] } : {}),
       ...(random.float() < SLOW_SHARE ? { labels: { [RATE_LABEL]: String(SLOW_GBPS) } } : {}),
     }));
-    this.storage = storageOf(rawBytes);
+    this.#storage = storageOf(rawBytes);
     this.models = Array.from({ length: MODELS }, (_, rank) => modelOf(rank, this.fleet, random));
     const busy = this.fleet.filter(() => random.float() < BUSY_SHARE);
     this.#links = new Map(busy.map(({ name }) => [name, Math.round(random.float() * 90)]));
     this.nodes = new Map(this.fleet.map((node) => [node.name, this.#oracleNode(node)]));
+  }
+
+  get storage(): readonly StorageNodeGiven[] {
+    return this.#storage;
+  }
+
+  storageNode(id: string): StorageNodeGiven {
+    const found = this.#storage.find((node) => node.id === id);
+    if (found === undefined) throw new Error(`there is no storage node ${id}`);
+    return found;
+  }
+
+  /** More devices in a storage node. */
+  grow(id: string, byBytes: number): void {
+    const grown = (node: StorageNodeGiven) => ({ ...node, capacityBytes: node.capacityBytes + byBytes });
+    this.#storage = this.#storage.map((node) => (node.id === id ? grown(node) : node));
   }
 
   get attachLimit(): number {
