@@ -8,12 +8,12 @@ const podSchema = z.object({
   metadata: z.object({ name: z.string() }),
   spec: z.object({ nodeName: z.string().optional() }),
 });
-const listSchema = z.object({ metadata: z.object({ resourceVersion: z.string() }) });
+const listSchema = z.object({ metadata: z.object({ resourceVersion: z.string() }), items: z.array(z.unknown()) });
 
 /** A pod that has got its node. */
 export type Binding = { readonly pod: string; readonly node: string; readonly atMs: number };
 
-/** Which pods get which nodes, in that order, from now on. */
+/** Which pods get which nodes, in that order; those that have one already come first. */
 export class Bindings {
   readonly all = new Map<string, Binding>();
   readonly #stopping = new AbortController();
@@ -21,11 +21,26 @@ export class Bindings {
 
   static async follow(api: KubeApi): Promise<Bindings> {
     const bindings = new Bindings();
-    const { metadata } = listSchema.parse(await api.get(`${PODS}?limit=1`));
-    bindings.#watching = api.watch(PODS, metadata.resourceVersion, bindings.#stopping.signal, (type, object) => {
-      if (type !== 'DELETED') bindings.#hear(object);
-    });
+    bindings.#watching = bindings.#follow(api, await bindings.#list(api));
     return bindings;
+  }
+
+  /** What is there, and the version of it. */
+  async #list(api: KubeApi): Promise<string> {
+    const { metadata, items } = listSchema.parse(await api.get(PODS));
+    for (const item of items) this.#hear(item);
+    return metadata.resourceVersion;
+  }
+
+  /** The server ends a watch that it takes for too slow; what that has missed is in the next list. */
+  async #follow(api: KubeApi, from: string): Promise<void> {
+    const { signal } = this.#stopping;
+    for (let version = from; !signal.aborted; ) {
+      await api.watch(PODS, version, signal, (type, object) => {
+        if (type !== 'DELETED') this.#hear(object);
+      });
+      if (!signal.aborted) version = await this.#list(api);
+    }
   }
 
   #hear(object: unknown): void {

@@ -142,7 +142,13 @@ export class ChartInstall {
     return scheduler;
   }
 
+  /** Its rights stay. */
   async stop(): Promise<void> {
+    if (this.admission !== undefined) {
+      const api = KubernetesObjectApi.makeApiClient(this.#config);
+      // Where the API server is gone too there is nothing left to take away.
+      for (const object of this.#objects.filter(isRegistration)) await api.delete(object).catch(() => undefined);
+    }
     for (const scheduler of this.#schedulers) await scheduler.stop();
     await this.admission?.stop();
     await this.extender?.stop();
@@ -173,11 +179,13 @@ async function applyRights(config: KubeConfig, objects: readonly Rendered[]): Pr
   }
 }
 
+const isRegistration = ({ kind }: Rendered): boolean => kind === 'MutatingWebhookConfiguration';
+
 async function register(config: KubeConfig, chart: Chart, values: object, tls: object): Promise<void> {
   const given: unknown = Reflect.get(values, 'schedulerAdmission');
   const objects = await chart.render({ ...values, schedulerAdmission: { ...Object(given), tls } }, NAMESPACE);
   const api = KubernetesObjectApi.makeApiClient(config);
-  for (const object of objects) if (object.kind === 'MutatingWebhookConfiguration') await api.create(object);
+  for (const object of objects.filter(isRegistration)) await api.create(object);
 }
 
 /** What lies in the chart's Secret for the extender and those who ask it. */

@@ -73,6 +73,8 @@ describe('the guide of the scheduler extender', () => {
   it('has a pod that goes to the node with its model, and prints why as nabu does', async () => {
     await apply('near-its-model.yaml');
     assert.equal(await nodeOf('server'), MODEL_NODE);
+    const { spec } = await core.readNamespacedPod({ namespace: NAMESPACE, name: 'server' });
+    assert.equal(spec?.schedulerName, 'nabustore', 'it was sent to the profile that looks at all nodes');
     const [, printed = ''] = /<!-- explain -->\n```\n([\s\S]*?)```/.exec(guide) ?? [];
     const lines = (text: string): string[] => text.split('\n').map((line) => line.trimEnd());
     assert.deepEqual(lines(await explain('server')), lines(printed));
@@ -102,12 +104,12 @@ describe('the guide of the scheduler extender', () => {
   it('has a second scheduler that places pods by their schedulerName, with the rights of its own account', async () => {
     await apply('near-its-model.yaml', (pod) => {
       pod.metadata = { ...pod.metadata, name: 'second' };
-      if (pod.spec !== undefined) pod.spec.schedulerName = 'nabustore';
+      if (pod.spec !== undefined) pod.spec.schedulerName = 'second';
     });
     assert.equal(await nodeOf('second'), MODEL_NODE);
     const { items } = await core.listNamespacedEvent({ namespace: NAMESPACE, fieldSelector: 'reason=Scheduled' });
     const by = items.find(({ involvedObject }) => involvedObject.name === 'second');
-    assert.equal(by?.reportingComponent, 'nabustore');
+    assert.equal(by?.reportingComponent, 'second');
   });
 
   it('has a report that the API server takes', async () => {

@@ -24,14 +24,12 @@ export type LoadShape = {
 
 /** Models of 140 GB in the caches of some nodes, and pods that read one each, as popular as it is cached. */
 export class ModelLoad {
-  readonly #fleet: ReadonlyMap<string, FleetNode>;
   readonly #holders: readonly (readonly FleetNode[])[];
   readonly #seconds: readonly ReadonlyMap<string, number>[];
   readonly #random: SeededRandom;
 
   constructor(fleet: readonly FleetNode[], { models, mostHolders, seed }: LoadShape) {
     this.#random = new SeededRandom(seed);
-    this.#fleet = new Map(fleet.map((node) => [node.name, node]));
     this.#holders = Array.from({ length: models }, (_, at) => {
       const count = Math.max(1, Math.round(mostHolders / (at + 1)));
       return Array.from({ length: count }, () => this.#pick(fleet));
@@ -63,12 +61,25 @@ export class ModelLoad {
     const weights = this.#holders.map((_, at) => 1 / (at + 1));
     const sum = weights.reduce((total, weight) => total + weight, 0);
     return Array.from({ length: pods }, () => {
-      let left = (this.#random.uint32() / 2 ** 32) * sum;
+      let left = this.#random.float() * sum;
       const found = weights.findIndex((weight) => {
         left -= weight;
         return left < 0;
       });
       return Math.max(found, 0);
+    });
+  }
+
+  /** For each pod in turn the best node with a free GPU, when all before it are where this says. */
+  best(models: readonly number[]): string[] {
+    const used = new Map<string, number>();
+    return models.map((model) => {
+      let [best, bestS] = ['', Number.POSITIVE_INFINITY];
+      for (const [name, time] of this.#seconds[model] ?? []) {
+        if (time < bestS && (used.get(name) ?? 0) < GPUS) [best, bestS] = [name, time];
+      }
+      used.set(best, (used.get(best) ?? 0) + 1);
+      return best;
     });
   }
 
@@ -86,10 +97,6 @@ export class ModelLoad {
       used.set(node, (used.get(node) ?? 0) + 1);
     }
     return { takenS, bestS };
-  }
-
-  node(name: string): FleetNode | undefined {
-    return this.#fleet.get(name);
   }
 
   #pick(fleet: readonly FleetNode[]): FleetNode {

@@ -23,7 +23,7 @@ async function untilEnded(): Promise<void> {
     await install.startSecondScheduler();
     const { caFile, certFile, keyFile } = install.files;
     process.stdout.write(`
-twelve nodes, two schedulers that ask the extender (default-scheduler, nabustore); Ctrl-C takes everything away
+twelve nodes, two schedulers that ask the extender (the cluster's own, and one called second); Ctrl-C takes everything away
 
 export KUBECONFIG=${plane.kubeconfig} PATH=${await programsFolder()}:$PATH
 export NABU_EXTENDER=https://localhost:${install.extender?.port}
