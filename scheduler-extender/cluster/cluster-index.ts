@@ -5,6 +5,7 @@ import type {
   NodeFacts,
   PersistentVolumeFacts,
   PodFacts,
+  ResourceSliceFacts,
   StorageCapacityFacts,
   StorageClassFacts,
 } from '../kube/index.ts';
@@ -14,6 +15,7 @@ import { ClassTable } from './class-table.ts';
 import { LocalityTable } from './locality-table.ts';
 import { NodeTable } from './node-table.ts';
 import { PodTable } from './pod-table.ts';
+import { SliceTable } from './slice-table.ts';
 import {
   type ContentFacts,
   contentKey,
@@ -49,6 +51,8 @@ export type FactsOf = {
   readonly link: LinkFacts;
   /** Key: the name of the node. What it says of contents and of its link stands beside what others tell of those. */
   readonly report: LocalityReportFacts;
+  /** Key: the name. */
+  readonly slice: ResourceSliceFacts;
 };
 export type Kind = keyof FactsOf;
 
@@ -88,6 +92,7 @@ export class ClusterIndex implements ClusterSink {
   readonly pods = new PodTable(this.nodes, this.claims);
   readonly classes = new ClassTable();
   readonly capacities = new CapacityTable();
+  readonly slices = new SliceTable(this.nodes);
   readonly localities = new LocalityTable();
   readonly storage = new StorageTable(this.nodes, this.localities);
   readonly #listeners = new Set<IndexListener>();
@@ -109,6 +114,7 @@ export class ClusterIndex implements ClusterSink {
     storageClass: { key: byName, put: (facts) => this.classes.put(facts), remove: (key) => this.classes.remove(key) },
     csiNode: { key: byName, put: (facts) => this.nodes.putCsi(facts), remove: (key) => this.nodes.removeCsi(key) },
     capacity: { key: byKey, put: (facts) => this.capacities.put(facts), remove: (key) => this.capacities.remove(key) },
+    slice: { key: byName, put: (facts) => this.slices.put(facts), remove: (key) => this.slices.remove(key) },
     storageNode: { key: byId, put: (facts) => this.storage.put(facts), remove: (key) => this.storage.remove(key) },
     record: {
       key: byId,

@@ -13,6 +13,7 @@ export { NO_SLOT, type Slot } from './name-table.ts';
 export { NO_LIMIT, type NodeTable } from './node-table.ts';
 export type { Place, PlaceId } from './places.ts';
 export type { KnownPod, PodTable } from './pod-table.ts';
+export type { ClaimableUnits, SliceTable } from './slice-table.ts';
 export { DISTANCES, type Distance, NOWHERE, type Part, Spread, type SpreadPart } from './spread.ts';
 export {
   type ContentFacts,

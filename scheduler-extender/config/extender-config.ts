@@ -58,6 +58,11 @@ export const EXTENDER_CONFIG = defineConfig('scheduler-extender', {
     weights.indirectSlowdown,
   ),
   hcaContention: option(z.number().min(0).max(0.95), 'of a link, what HCAs in use may take', weights.hcaContention),
+  numaSlowdown: option(
+    z.number().min(1).max(100),
+    'how much longer a load takes whose HCA and memory are on two NUMA nodes',
+    weights.numaSlowdown,
+  ),
   insignificantMs: option(
     z.number().min(0.001),
     'differences far below this do not matter',
@@ -102,6 +107,7 @@ export const RULE_OPTIONS = pick(EXTENDER_CONFIG.options, [
   'firstByteTrips',
   'indirectSlowdown',
   'hcaContention',
+  'numaSlowdown',
   'insignificantMs',
   'worstRatio',
 ]);
@@ -173,6 +179,7 @@ export function rulesOf(config: ConfigOf<typeof RULE_OPTIONS>): DecisionRules {
       firstByteTrips: config.firstByteTrips,
       indirectSlowdown: config.indirectSlowdown,
       hcaContention: config.hcaContention,
+      numaSlowdown: config.numaSlowdown,
       insignificantS: config.insignificantMs / 1000,
       worstRatio: config.worstRatio,
     },

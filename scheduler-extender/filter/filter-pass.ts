@@ -193,7 +193,9 @@ export class FilterPass {
   #judgeDevices(slot: Slot, freed: Freed): number {
     for (const [resource, wanted] of this.#need.devices) {
       const column = this.#index.nodes.devices(resource);
-      const total = column?.total[slot] ?? 0;
+      // Of mode `dra`: not in allocatable, handed out by the scheduler for claims that it makes of such requests.
+      const claimable = this.#index.slices.units(slot, resource)?.total ?? 0;
+      const total = (column?.total[slot] ?? 0) + claimable;
       const used = (column?.used[slot] ?? 0) - (freed.devices.get(resource) ?? 0);
       if (wanted <= total - used) continue;
       const said = total === 0 ? 'the node has none' : `${Math.max(0, total - used)} of its ${total} are free`;

@@ -6,5 +6,6 @@ export { DEFAULT_PLACE_LABELS, type NodeFacts, nodeFacts, type PlaceLabels, type
 export { type PersistentVolumeFacts, persistentVolumeFacts } from './persistent-volume.ts';
 export { type PodClaim, type PodFacts, podFacts, type Toleration } from './pod.ts';
 export { quantityOf } from './quantity.ts';
+export { DEVICE_DRIVER, type ResourceSliceFacts, resourceSliceFacts, type SliceUnits } from './resource-slice.ts';
 export { type Segment, type StorageCapacityFacts, storageCapacityFacts } from './storage-capacity.ts';
 export { type ClassPolicy, type StorageClassFacts, storageClassFacts } from './storage-class.ts';

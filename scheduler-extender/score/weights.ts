@@ -12,6 +12,8 @@ export type ScoreWeights = {
   readonly indirectSlowdown: number;
   /** How much of a node's link its HCAs that are handed out may take, 0 to below 1. */
   readonly hcaContention: number;
+  /** How much longer a load takes whose HCA and memory are on two NUMA nodes. */
+  readonly numaSlowdown: number;
   /** Differences far below this many seconds do not matter. */
   readonly insignificantS: number;
   /** A node that takes this many times as long as the best of the candidates scores 0. */
@@ -24,6 +26,7 @@ export const DEFAULT_WEIGHTS: ScoreWeights = {
   firstByteTrips: 4,
   indirectSlowdown: 1.5,
   hcaContention: 0.5,
+  numaSlowdown: 1.25,
   insignificantS: 0.1,
   worstRatio: 4,
 };

@@ -104,7 +104,9 @@ export class KindWatch<K extends WatchedKind> {
     this.#source = source;
     this.#options = options;
     const { ListWatch: Informer } = options.library;
-    this.#informer = new Informer<Kept<FactsOf[K]>>(source.path, this.#watch(), () => this.#list(), false);
+    const { path, fieldSelector } = source;
+    const list = (): Promise<KubernetesListObject<Kept<FactsOf[K]>>> => this.#list();
+    this.#informer = new Informer<Kept<FactsOf[K]>>(path, this.#watch(), list, false, undefined, fieldSelector);
     const told = (entry: Kept<FactsOf[K]>): void => this.#tell(entry);
     this.#informer.on('add', told);
     this.#informer.on('update', told);
@@ -200,8 +202,10 @@ export class KindWatch<K extends WatchedKind> {
 
   /** Page by page; returns the version of the whole. */
   async #eachListed(visit: (object: unknown) => void): Promise<string> {
+    const { fieldSelector } = this.#source;
     for (let next = ''; ; ) {
-      const query = { limit: String(PAGE_ITEMS), ...(next === '' ? {} : { continue: next }) };
+      const which = fieldSelector === undefined ? {} : { fieldSelector };
+      const query = { limit: String(PAGE_ITEMS), ...which, ...(next === '' ? {} : { continue: next }) };
       const page = await this.#options.get.get(this.#source.path, query, this.#stopping.signal);
       const meta: unknown = Reflect.get(Object(page), 'metadata');
       const listed: unknown = Reflect.get(Object(page), 'items');

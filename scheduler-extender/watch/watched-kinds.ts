@@ -2,17 +2,29 @@ import type { FactsOf } from '../cluster/index.ts';
 import {
   claimFacts,
   csiNodeFacts,
+  DEVICE_DRIVER,
   localityReportFacts,
   nodeFacts,
   type PlaceLabels,
   persistentVolumeFacts,
   podFacts,
+  resourceSliceFacts,
   storageCapacityFacts,
   storageClassFacts,
 } from '../kube/index.ts';
 
 /** Kinds that the API server tells us of. */
-export const WATCHED = ['node', 'csiNode', 'storageClass', 'volume', 'claim', 'pod', 'capacity', 'report'] as const;
+export const WATCHED = [
+  'node',
+  'csiNode',
+  'storageClass',
+  'volume',
+  'claim',
+  'pod',
+  'capacity',
+  'report',
+  'slice',
+] as const;
 export type WatchedKind = (typeof WATCHED)[number];
 
 export type KindSource<K extends WatchedKind> = {
@@ -22,6 +34,8 @@ export type KindSource<K extends WatchedKind> = {
   readonly path: string;
   /** What the index calls an object by, from its metadata. */
   readonly keyBy: 'name' | 'uid' | 'namespaced';
+  /** Others are not asked for. */
+  readonly fieldSelector?: string;
   /** A cluster may be without the resource, or keep it from us: then nothing is known of it, and that is no fault. */
   readonly isOptional?: boolean;
   read(object: unknown): FactsOf[K];
@@ -75,6 +89,15 @@ export function kindSources(labels: PlaceLabels): { readonly [K in WatchedKind]:
       keyBy: 'name',
       isOptional: true,
       read: localityReportFacts,
+    },
+    slice: {
+      kind: 'slice',
+      plural: 'resource slices',
+      path: '/apis/resource.k8s.io/v1/resourceslices',
+      keyBy: 'name',
+      fieldSelector: `spec.driver=${DEVICE_DRIVER}`,
+      isOptional: true,
+      read: resourceSliceFacts,
     },
   };
 }

@@ -98,6 +98,9 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
 - apiGroups: [nabustore.io]
   resources: [localityreports]
   verbs: [get, list, watch]
+- apiGroups: [resource.k8s.io]
+  resources: [resourceslices]
+  verbs: [get, list, watch]
 {{- end -}}
 
 {{- define "nabustore.leaseRules" -}}

@@ -14,9 +14,11 @@ import {
   classObject,
   csiNodeObject,
   type Given,
+  hcaDevice,
   nodeObject,
   podObject,
   reportObject,
+  sliceObject,
   volumeObject,
 } from '../../support/extender/objects.ts';
 
@@ -118,7 +120,7 @@ describe('what the API server tells', () => {
   });
 
   it('is tried again while the server refuses, and said to be old when nothing is heard', async () => {
-    staleMs = 300;
+    staleMs = 2000;
     server.brokenStatus = 503;
     const started = await start();
     await until(() => /status 503/.test(started.unready() ?? ''));
@@ -142,6 +144,7 @@ describe('what the API server tells', () => {
     await until(() => synced() && index.pods.count === 1);
   });
 
+  const ODD = 'an object cannot be understood';
   const REPORTS = '/apis/nabustore.io/v1alpha1/localityreports';
   const sayingNow = (node: string, cachedBytes: number): Given => {
     const contents = [{ kind: 'Model', id: 'm', sizeBytes: 100, cachedBytes }];
@@ -177,9 +180,23 @@ describe('what the API server tells', () => {
     assert.equal(started.states.find(({ plural }) => plural === 'locality reports')?.missing, undefined);
   });
 
+  it('includes devices for claims, of our driver alone', async () => {
+    const slices = '/apis/resource.k8s.io/v1/resourceslices';
+    server.statuses.delete(slices);
+    server.put(slices, sliceObject('s', 'n', [hcaDevice(0), hcaDevice(1)]));
+    await start();
+    await until(() => index.slices.units(index.nodes.names.find('n'), 'nabustore.io/rdma')?.total === 2);
+    assert(server.queries.some((query) => query.get('fieldSelector') === 'spec.driver=devices.nabustore.io'));
+    server.put(slices, sliceObject('s', 'n', [hcaDevice(0)], 2));
+    await until(() => index.slices.units(index.nodes.names.find('n'), 'nabustore.io/rdma')?.total === 1);
+  });
+
   it('is what a node last reported, as long as that made sense, and tells of a report that does not by name, once', async () => {
     const told: unknown[] = [];
-    const logger: Logger = { ...silentLogger, warn: (_message, fields) => void told.push(fields?.object) };
+    const logger: Logger = {
+      ...silentLogger,
+      warn: (message, fields) => void (message === ODD && told.push(fields?.object)),
+    };
     server.statuses.delete(REPORTS);
     server.put(REPORTS, sayingNow('n', 40));
     const started = await start({ logger });

@@ -13,6 +13,7 @@ const PATHS = [
   '/apis/storage.k8s.io/v1/storageclasses',
   '/apis/storage.k8s.io/v1/csistoragecapacities',
   '/apis/nabustore.io/v1alpha1/localityreports',
+  '/apis/resource.k8s.io/v1/resourceslices',
 ] as const;
 export type ApiPath = (typeof PATHS)[number];
 
@@ -26,11 +27,16 @@ export class FakeApiServer {
   #version = 100;
   /** Watches from a version below this one are answered with 410 Gone. */
   #oldest = 0;
-  /** What requests for these get instead: the one of ours is not there unless a test says so. */
-  readonly statuses = new Map<ApiPath, number>([['/apis/nabustore.io/v1alpha1/localityreports', 404]]);
+  /** What requests for these get instead: those that a cluster may be without are not there unless a test says so. */
+  readonly statuses = new Map<ApiPath, number>([
+    ['/apis/nabustore.io/v1alpha1/localityreports', 404],
+    ['/apis/resource.k8s.io/v1/resourceslices', 404],
+  ]);
   /** Every request gets this status, where it is set. */
   brokenStatus: number | undefined;
   lists = 0;
+  /** Of all lists and watches so far. */
+  readonly queries: URLSearchParams[] = [];
   pageLimit = 500;
 
   private constructor(server: Server) {
@@ -97,6 +103,7 @@ export class FakeApiServer {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'http://x');
     const path = PATHS.find((known) => known === url.pathname);
+    this.queries.push(url.searchParams);
     const status = this.brokenStatus ?? (path === undefined ? 404 : (this.statuses.get(path) ?? 200));
     response.writeHead(status, { 'content-type': 'application/json' });
     if (path === undefined || status !== 200) response.end('{}');

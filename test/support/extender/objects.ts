@@ -143,6 +143,17 @@ export function reportObject(node: string, contents: readonly Given[] = [], spec
   };
 }
 
+/** Of an HCA as the device plugin publishes it. */
+export function hcaDevice(numaNode: number | undefined, given: Given = {}): Given {
+  const numa = numaNode === undefined ? {} : { 'nabustore.io/numaNode': { int: numaNode } };
+  return { name: 'hca', attributes: { 'nabustore.io/resource': { string: 'nabustore.io/rdma' }, ...numa }, ...given };
+}
+
+export function sliceObject(name: string, node: string, devices: readonly Given[], generation = 1): Given {
+  const pool = { name: node, generation, resourceSliceCount: 1 };
+  return { metadata: { name }, spec: { driver: 'devices.nabustore.io', nodeName: node, pool, devices } };
+}
+
 /** An index and the shortest ways to tell it things. */
 export class TestCluster {
   readonly index = new ClusterIndex();

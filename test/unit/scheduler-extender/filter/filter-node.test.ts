@@ -9,9 +9,9 @@ import {
   NO_HOLDS,
   PASSED,
 } from '../../../../scheduler-extender/filter/index.ts';
-import { podFacts } from '../../../../scheduler-extender/kube/index.ts';
+import { podFacts, resourceSliceFacts } from '../../../../scheduler-extender/kube/index.ts';
 import { needOf } from '../../../../scheduler-extender/need/index.ts';
-import { type PodGiven, podObject, TestCluster } from '../../../support/extender/objects.ts';
+import { hcaDevice, type PodGiven, podObject, sliceObject, TestCluster } from '../../../support/extender/objects.ts';
 
 const RULES = { defaultPolicy: parsePolicy('ec:4+2'), assumedFill: 0.5, nearBytes: 1000 };
 const SIX = ['a', 'a', 'a', 'a', 'a', 'a'];
@@ -197,6 +197,16 @@ describe('a node', () => {
     assert.equal(held?.resolvable, true);
     assert.equal(refusal(cluster, { devices: { 'nabustore.io/rdma': 5 } })?.resolvable, false);
     assert.match(refusal(cluster, { devices: { 'nabustore.io/gds': 1 } })?.reason ?? '', /the node has none/);
+  });
+
+  it('counts devices that the node publishes for claims: the scheduler hands those out under the same name', () => {
+    const cluster = base();
+    const pod = { devices: { 'nabustore.io/rdma': 2 } };
+    assert.match(refusal(cluster, pod)?.reason ?? '', /the node has none/);
+    cluster.index.put('slice', resourceSliceFacts(sliceObject('s', 'n1', [hcaDevice(0), hcaDevice(1)])));
+    assert.equal(refusal(cluster, pod), undefined);
+    cluster.pod('user', { node: 'n1', devices: { 'nabustore.io/rdma': 1 } });
+    assert.match(refusal(cluster, pod)?.reason ?? '', /1 of its 2 are free/);
   });
 });
 
