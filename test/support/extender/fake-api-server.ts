@@ -35,6 +35,10 @@ export class FakeApiServer {
   /** Every request gets this status, where it is set. */
   brokenStatus: number | undefined;
   lists = 0;
+  /** How it says that a watch begins too far back: by an event, or by the status of the answer. */
+  goneBy: 'event' | 'status' = 'event';
+  /** Of so many further pages that are asked for the token has expired. */
+  expiredPages = 0;
   /** Of all lists and watches so far. */
   readonly queries: URLSearchParams[] = [];
   pageLimit = 500;
@@ -90,6 +94,21 @@ export class FakeApiServer {
     if (gone) this.#version++;
   }
 
+  /** To all who watch, as it is. */
+  tellRaw(path: ApiPath, line: string): void {
+    for (const watcher of this.#watchers.get(path) ?? []) watcher.write(`${line}\n`);
+  }
+
+  /** Cuts every connection, in the middle of whatever it is saying. */
+  cut(): void {
+    for (const watchers of this.#watchers.values()) {
+      for (const watcher of watchers) {
+        watcher.write('{"type":"MODIFIED","object":{"metadata":{"na');
+        watcher.socket?.destroySoon();
+      }
+    }
+  }
+
   async close(): Promise<void> {
     this.#server.close();
     this.#server.closeAllConnections();
@@ -105,11 +124,20 @@ export class FakeApiServer {
     const path = PATHS.find((known) => known === url.pathname);
     this.queries.push(url.searchParams);
     const status = this.brokenStatus ?? (path === undefined ? 404 : (this.statuses.get(path) ?? 200));
-    response.writeHead(status, { 'content-type': 'application/json' });
-    if (path === undefined || status !== 200) response.end('{}');
-    else if (url.searchParams.get('watch') === 'true')
-      this.#watch(path, Number(url.searchParams.get('resourceVersion')), response);
+    const isWatch = url.searchParams.get('watch') === 'true';
+    const version = Number(url.searchParams.get('resourceVersion'));
+    const isGone =
+      status === 200 && (isWatch ? this.goneBy === 'status' && version < this.#oldest : this.#isExpired(url));
+    response.writeHead(isGone ? 410 : status, { 'content-type': 'application/json' });
+    if (path === undefined || status !== 200 || isGone) response.end('{}');
+    else if (isWatch) this.#watch(path, version, response);
     else this.#list(path, Number(url.searchParams.get('continue') ?? 0), response);
+  }
+
+  #isExpired(url: URL): boolean {
+    if (!url.searchParams.has('continue') || this.expiredPages === 0) return false;
+    this.expiredPages--;
+    return true;
   }
 
   #list(path: ApiPath, from: number, response: ServerResponse): void {
