@@ -13,6 +13,12 @@ type Holding = {
 
 /** Caches move all the time; below this share of a content nothing is derived anew. */
 const NOTICED_SHARE = 0.01;
+/** What more nodes than these have is not put together anew for each of their reports: that takes milliseconds. */
+const MANY_HOLDERS = 256;
+/** Of many, so many in a hundred may have said something else meanwhile. */
+const LATE_SHARE = 0.06;
+/** After so often it is put together anew whatever has changed. */
+const MOST_LATE_LOOKS = 256;
 const NO_NAMES: readonly string[] = Object.freeze([]);
 
 const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
@@ -26,6 +32,9 @@ class Content {
   /** How many call it so. */
   readonly names = new Map<string, number>();
   #facts: ContentFacts | undefined;
+  /** Since it was put together. */
+  #changes = 0;
+  #looks = 0;
   #lastNames: readonly string[] = NO_NAMES;
 
   constructor(kind: Kind, id: string) {
@@ -36,12 +45,12 @@ class Content {
   hold(node: string, holding: Holding): void {
     this.#lastNames = isSameList(this.#lastNames, holding.names) ? this.#lastNames : holding.names;
     this.holdings.set(node, { ...holding, names: this.#lastNames });
-    this.#facts = undefined;
+    this.#changes++;
   }
 
   letGo(node: string): void {
     this.holdings.delete(node);
-    this.#facts = undefined;
+    this.#changes++;
   }
 
   votes(name: string): number {
@@ -50,7 +59,9 @@ class Content {
 
   /** The middle of the sizes that are told and what most say of storage: no one node decides about the others. */
   facts(): ContentFacts {
-    if (this.#facts !== undefined) return this.#facts;
+    if (this.#facts !== undefined && !this.#isOld()) return this.#facts;
+    this.#changes = 0;
+    this.#looks = 0;
     const sizes = Float64Array.from(this.holdings.values(), ({ sizeBytes }) => sizeBytes).sort();
     const sizeBytes = sizes[sizes.length >> 1] ?? 0;
     let stored = 0;
@@ -63,6 +74,12 @@ class Content {
     const isStored = stored * 2 > this.holdings.size;
     this.#facts = { kind: this.kind, id: this.id, names: [...this.names.keys()], sizeBytes, holders, isStored };
     return this.#facts;
+  }
+
+  #isOld(): boolean {
+    if (this.#changes === 0 || this.holdings.size <= MANY_HOLDERS) return this.#changes > 0;
+    this.#looks++;
+    return this.#changes > this.holdings.size * LATE_SHARE || this.#looks >= MOST_LATE_LOOKS;
   }
 }
 

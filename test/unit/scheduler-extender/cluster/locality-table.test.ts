@@ -90,6 +90,19 @@ describe('what nodes report of themselves', () => {
     assert.equal(found('m'), 'm of 1000: a=510');
   });
 
+  it('may be a little late where thousands have it, and not for long', () => {
+    const holders = (): number => cluster.index.storage.content('model', 'm')?.holders.length ?? 0;
+    for (let at = 0; at < 1000; at++) report(cluster, `n${at}`, [model('m', 500)]);
+    assert.equal(holders(), 1000);
+    for (let at = 0; at < 50; at++) cluster.index.remove('report', `n${at}`);
+    assert.equal(holders(), 1000);
+    for (let at = 50; at < 60; at++) cluster.index.remove('report', `n${at}`);
+    assert.equal(holders(), 940);
+    cluster.index.remove('report', 'n60');
+    const looks = Array.from({ length: 256 }, holders);
+    assert.deepEqual([looks[0], looks.at(-1)], [940, 939]);
+  });
+
   it('is the same after any order of reports as of the last ones alone', () => {
     const few = (prefix: string) => fc.integer({ min: 0, max: 3 }).map((at) => `${prefix}${at}`);
     const held = fc.record({
