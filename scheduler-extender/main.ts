@@ -1,11 +1,19 @@
 import { hostname } from 'node:os';
+import { NabuError } from '../common/errors/index.ts';
 import { createLogger, type Logger } from '../common/logging/index.ts';
 import { realClock } from '../common/ports/index.ts';
 import { ClusterIndex } from './cluster/index.ts';
 import { type ExtenderConfig, hostPort, labelsOf, listOf, rulesOf, tlsOf } from './config/index.ts';
 import { Extender } from './decide/index.ts';
 import { limitHeapGrowth } from './heap-limits.ts';
-import { KubeLeaseStore, LeaderLease, Leadership } from './leader/index.ts';
+import {
+  AnsweringEndpoint,
+  type AnsweringEndpointOptions,
+  KubeEndpointStore,
+  KubeLeaseStore,
+  LeaderLease,
+  Leadership,
+} from './leader/index.ts';
 import { ReservationKeeper, Reservations } from './reservations/index.ts';
 import { ExtenderMetrics, ExtenderServer, HealthServer } from './server/index.ts';
 import { ClusterWatches, openControlSource } from './watch/index.ts';
@@ -69,18 +77,47 @@ export async function runExtender(config: ExtenderConfig): Promise<void> {
     clock: realClock,
     logger,
   });
-  const healthServer = new HealthServer(unready, metrics);
+  const healthServer = new HealthServer(unready, metrics, () => watches.unready());
   const bound = await server.start(listen);
   const boundHealth = health === undefined ? undefined : await healthServer.start(health);
   logger.info('listening', { ...bound, tls: tls !== undefined, healthPort: boundHealth?.port });
 
+  const endpoint = await endpointOf(
+    config,
+    { https: bound.port, health: boundHealth?.port },
+    {
+      isAnswering: () => unready() === undefined,
+      clock: realClock,
+      logger,
+    },
+  );
+  endpoint?.start();
+
   logger.info('stopping', { signal: await ended });
+  await endpoint?.stop();
   await leadership.stop();
   await server.close();
   await healthServer.close();
   keeper.close();
   await watches.stop();
   control?.client.close();
+}
+
+async function endpointOf(
+  { kubeconfig, service, address }: ExtenderConfig,
+  listening: Readonly<Record<string, number | undefined>>,
+  options: Omit<AnsweringEndpointOptions, 'store'>,
+): Promise<AnsweringEndpoint | undefined> {
+  if (service === '') return undefined;
+  if (address === '')
+    throw NabuError.of('CONFIG_INVALID', { source: 'address', reason: 'a Service is led to it: say which' });
+  const ports = Object.fromEntries(
+    Object.entries(listening).flatMap(([name, port]) => (port === undefined ? [] : [[name, port]])),
+  );
+  return new AnsweringEndpoint({
+    ...options,
+    store: await KubeEndpointStore.open({ kubeconfig, service, address, ports }),
+  });
 }
 
 async function leaseOf(

@@ -40,6 +40,12 @@ export const EXTENDER_CONFIG = defineConfig('scheduler-extender', {
   controlPollMs: option(ms, 'how often control is read', 5000),
   staleMs: option(ms, 'after so long without a word what is known counts as old', 90_000),
   lease: option(z.string(), 'NAMESPACE/NAME of the Lease whose holder answers; empty: this one answers always', ''),
+  service: option(
+    z.string(),
+    'NAMESPACE/NAME of a Service without a selector, led to the one that answers; empty: readiness leads it',
+    '',
+  ),
+  address: option(z.union([z.ipv4(), z.ipv6(), z.literal('')]), 'IP address that it is led to: this pod', ''),
   identity: option(z.string(), 'under which the Lease is held; empty: host name and process', ''),
   defaultPolicy: option(z.string().min(1), "of classes that name none, as control's", need.defaultPolicy.name),
   assumedFill: option(share, 'how full a volume is taken to be of which nobody has told', need.assumedFill),

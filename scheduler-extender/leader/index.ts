@@ -1,3 +1,5 @@
+export { AnsweringEndpoint, type AnsweringEndpointOptions, type EndpointStore } from './answering-endpoint.ts';
+export { KubeEndpointStore } from './kube-endpoint-store.ts';
 export { KubeLeaseStore } from './kube-lease-store.ts';
 export {
   LEASE_TIMES,

@@ -9,9 +9,14 @@ type Address = { readonly host: string; readonly port: number };
 export class HealthServer {
   readonly #app: FastifyInstance;
 
-  constructor(unready: () => string | undefined, metrics: Pick<ExtenderMetrics, 'registry'>) {
+  /** `ignorant`: why it could not answer even if it were elected. */
+  constructor(
+    unready: () => string | undefined,
+    metrics: Pick<ExtenderMetrics, 'registry'>,
+    ignorant: () => string | undefined = unready,
+  ) {
     this.#app = Fastify({ logger: false, bodyLimit: 1024 });
-    addHealth(this.#app, unready, metrics);
+    addHealth(this.#app, unready, metrics, ignorant);
   }
 
   /** Resolves with where it listens. Throws UNAVAILABLE. */

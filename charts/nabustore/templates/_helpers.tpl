@@ -113,6 +113,24 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
   verbs: [get, update]
 {{- end -}}
 
+{{/* To lead a Service of that name to oneself. The last is what OpenShift asks of those who write addresses of pods. */}}
+{{- define "nabustore.endpointRules" -}}
+- apiGroups: [""]
+  resources: [services]
+  resourceNames: {{ toJson (list .) }}
+  verbs: [get]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [create]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  resourceNames: {{ toJson (list .) }}
+  verbs: [get, update]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices/restricted]
+  verbs: [create]
+{{- end -}}
+
 {{/* An account with a ClusterRole and a Role of its own: list $ component clusterRules rules. */}}
 {{- define "nabustore.account" -}}
 {{- $root := index . 0 -}}

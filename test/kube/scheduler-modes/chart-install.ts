@@ -15,10 +15,12 @@ const NAMESPACE = 'nabustore';
 const EXTENDER = 'nabu-nabustore-scheduler-extender';
 const ADMISSION = 'nabu-nabustore-scheduler-admission';
 const SCHEDULER = 'nabu-nabustore-scheduler';
-/** What its processes may do, and nothing that would run: there is no kubelet. */
-const RIGHTS = new Set(['ServiceAccount', 'Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
+/** What its processes may do and whom that is about, and nothing that would run: there is no kubelet. */
+const RIGHTS = new Set(['ServiceAccount', 'Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding', 'Service']);
 /** Flags that say where things are on a node of the cluster. */
-const PLACES = ['--listen', '--health', '--tls-cert', '--tls-key', '--client-ca', '--extender'];
+const PLACES = ['--listen', '--health', '--tls-cert', '--tls-key', '--client-ca', '--extender', '--address'];
+/** An EndpointSlice takes no address of this machine; nothing follows it here. */
+const NO_ADDRESS = '192.0.2.1';
 const NOT_INSTALLED = { devicePlugin: { enabled: false }, admission: { enabled: false }, policies: { enabled: false } };
 
 const deploymentSchema = z.object({
@@ -93,7 +95,7 @@ export class ChartInstall {
           `--tls-key=${join(folder, 'tls.key')}`,
           `--client-ca=${files.caFile}`,
         ];
-        const here = ['--health=127.0.0.1:0', ...tls, ...flags];
+        const here = ['--health=127.0.0.1:0', `--address=${NO_ADDRESS}`, ...tls, ...flags];
         extender = await ExtenderProcess.start(await account(EXTENDER), ...extenderArgs, ...here);
         urlPrefix = `https://127.0.0.1:${extender.port}`;
         healthUrl = `http://127.0.0.1:${extender.healthPort}`;

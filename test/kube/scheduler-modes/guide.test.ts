@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { CoreV1Api, CustomObjectsApi, type KubeConfig, KubernetesObjectApi, type V1Pod } from '@kubernetes/client-node';
+import {
+  CoreV1Api,
+  CustomObjectsApi,
+  DiscoveryV1Api,
+  type KubeConfig,
+  KubernetesObjectApi,
+  type V1Pod,
+} from '@kubernetes/client-node';
 import { parse, parseAllDocuments } from 'yaml';
 import { skip } from '../../support/skip.ts';
 import { Chart, type Rendered } from '../chart.ts';
@@ -110,6 +117,18 @@ describe('the guide of the scheduler extender', () => {
     const { items } = await core.listNamespacedEvent({ namespace: NAMESPACE, fieldSelector: 'reason=Scheduled' });
     const by = items.find(({ involvedObject }) => involvedObject.name === 'second');
     assert.equal(by?.reportingComponent, 'second');
+  });
+
+  it('leads its Service to the extender that answers', async () => {
+    const discovery = config.makeApiClient(DiscoveryV1Api);
+    const name = 'nabu-nabustore-scheduler-extender';
+    const slice = await until('the Service leads somewhere', WAIT_MS, () =>
+      discovery.readNamespacedEndpointSlice({ namespace: 'nabustore', name }),
+    );
+    assert.equal(slice.metadata?.labels?.['kubernetes.io/service-name'], name);
+    assert.equal(slice.endpoints?.length, 1);
+    const ports = Object.fromEntries((slice.ports ?? []).map((port) => [port.name, port.port]));
+    assert.deepEqual(ports, { https: install.extender?.port, health: install.extender?.healthPort });
   });
 
   it('has a report that the API server takes', async () => {
