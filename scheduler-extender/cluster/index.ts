@@ -14,7 +14,7 @@ export { NO_LIMIT, type NodeTable } from './node-table.ts';
 export type { Place, PlaceId } from './places.ts';
 export type { KnownPod, PodTable } from './pod-table.ts';
 export type { ClaimableUnits, SliceTable } from './slice-table.ts';
-export { DISTANCES, type Distance, NOWHERE, type Part, Spread, type SpreadPart } from './spread.ts';
+export { crossing, DISTANCES, type Distance, NOWHERE, type Part, Spread, type SpreadPart } from './spread.ts';
 export {
   type ContentFacts,
   contentKey,

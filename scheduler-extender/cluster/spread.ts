@@ -49,6 +49,13 @@ function sumsBy<K extends number>(
 export const DISTANCES = ['host', 'rail', 'rack', 'zone', 'far'] as const;
 export type Distance = (typeof DISTANCES)[number];
 
+const MOST_RAILS = 2 ** 20;
+
+/** A key of `crossings`. */
+export function crossing(rack: number, rail: number): number {
+  return rack * MOST_RAILS + rail + 1;
+}
+
 /**
  * Where the bytes of one thing lie, summed by domain once: afterwards a node costs a few look-ups, however many hold a part. Shares
  * are of the size; parity, replicas and caches make them more than 1 together.
@@ -58,6 +65,8 @@ export class Spread {
   readonly rails: ReadonlyMap<number, Part>;
   readonly racks: ReadonlyMap<number, Part>;
   readonly zones: ReadonlyMap<number, Part>;
+  /** What lies both in a rack and on a rail, by crossing(): a rail crosses racks, so that it is in the sums of either. */
+  readonly crossings: ReadonlyMap<number, Part>;
   readonly all: Part;
   readonly #measured: readonly SpreadPart[];
   readonly #rtts = new Map<PlaceId, number | undefined>();
@@ -67,6 +76,7 @@ export class Spread {
     this.rails = sumsBy(parts, ({ place }) => place.rail, -1);
     this.racks = sumsBy(parts, ({ place }) => place.rack, undefined);
     this.zones = sumsBy(parts, ({ place }) => place.zone, undefined);
+    this.crossings = sumsBy(parts, ({ place }) => crossing(place.rack, place.rail), undefined);
     const all = new Sum();
     for (const { share, load } of parts) all.add(share, load);
     this.all = all.part();

@@ -1,4 +1,13 @@
-import { type ClusterIndex, DISTANCES, type Distance, NO_SLOT, type PlaceId, type Slot } from '../cluster/index.ts';
+import {
+  type ClusterIndex,
+  crossing,
+  DISTANCES,
+  type Distance,
+  NO_SLOT,
+  type Part,
+  type PlaceId,
+  type Slot,
+} from '../cluster/index.ts';
 import { RESOURCE_PREFIX } from '../kube/index.ts';
 import type { Need, Reading } from '../need/index.ts';
 import type { ScoreWeights } from './weights.ts';
@@ -164,22 +173,26 @@ export class LoadTimes {
     for (const { bytes, spread } of this.#readings) {
       let taken = 0;
       let rtt = 0;
-      const take = (
-        distance: number,
-        within: { readonly share: number; readonly slowness: number } | undefined,
-      ): void => {
-        const share = Math.min(within?.share ?? 0, 1) - taken;
-        if (share <= 0 || within === undefined) return;
-        taken += share;
-        into[at + 1 + distance] = (into[at + 1 + distance] ?? 0) + share * bytes * within.slowness;
-        rtt += share * rttS[DISTANCES[distance] ?? 'far'];
+      /** Of what lies within a distance, `nearer` lies nearer already. Answers what lies within. */
+      const take = (distance: number, within: Part | undefined, nearer: number): number => {
+        if (within === undefined) return nearer;
+        const share = Math.min(within.share - nearer, 1 - taken);
+        if (share > 0) {
+          taken += share;
+          into[at + 1 + distance] = (into[at + 1 + distance] ?? 0) + share * bytes * within.slowness;
+          rtt += share * rttS[DISTANCES[distance] ?? 'far'];
+        }
+        return within.share;
       };
-      if (slot !== NO_SLOT) take(0, spread.hosts.get(slot));
-      if (rail >= 0) take(1, spread.rails.get(rail));
-      take(2, spread.racks.get(rack));
-      take(3, spread.zones.get(zone));
+      const here = slot === NO_SLOT ? undefined : spread.hosts.get(slot);
+      const onHost = take(0, here, 0);
+      const onRail = rail < 0 ? onHost : take(1, spread.rails.get(rail), onHost);
+      // A rail crosses racks: what is in both has been taken.
+      const onBoth = rail < 0 ? onHost : (spread.crossings.get(crossing(rack, rail))?.share ?? onHost);
+      const inRack = take(2, spread.racks.get(rack), onBoth);
+      take(3, spread.zones.get(zone), onRail + inRack - onBoth);
       // What nobody near has comes from wherever it is kept: all of it, even where we know of less.
-      take(4, { share: 1, slowness: spread.all.slowness });
+      take(4, { share: 1, slowness: spread.all.slowness }, taken);
       const measured = taken > 0 ? spread.measuredRttS(place) : undefined;
       into[at] = (into[at] ?? 0) + firstByteTrips * (measured ?? rtt);
     }
