@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { type ConfigOf, defineConfig, option } from '../../common/config/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
@@ -45,7 +46,11 @@ export const EXTENDER_CONFIG = defineConfig('scheduler-extender', {
     'NAMESPACE/NAME of a Service without a selector, led to the one that answers; empty: readiness leads it',
     '',
   ),
-  address: option(z.union([z.ipv4(), z.ipv6(), z.literal('')]), 'IP address that it is led to: this pod', ''),
+  address: option(
+    z.string().refine((text) => text === '' || isIP(text) !== 0, 'must be an IP address'),
+    'IP address that it is led to: of this pod',
+    '',
+  ),
   identity: option(z.string(), 'under which the Lease is held; empty: host name and process', ''),
   defaultPolicy: option(z.string().min(1), "of classes that name none, as control's", need.defaultPolicy.name),
   assumedFill: option(share, 'how full a volume is taken to be of which nobody has told', need.assumedFill),

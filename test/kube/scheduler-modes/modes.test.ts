@@ -15,7 +15,7 @@ const RUN_MS = 280_000;
 /** As for the cluster's own scheduler that asks: over all nodes. */
 const ASKING_REGRET = 0.15;
 /** docs/scheduler-extender.md says why: the scheduler looks at a tenth of 5,000 nodes, and a preference does not change which. */
-const ADVISED_REGRET = 3;
+const ADVISED_REGRET = 0.5;
 
 describe('two hundred pods where the scheduler of the cluster cannot be configured', () => {
   let chart: Chart;
