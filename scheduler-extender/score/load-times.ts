@@ -10,6 +10,7 @@ import {
 } from '../cluster/index.ts';
 import { RESOURCE_PREFIX } from '../kube/index.ts';
 import type { Need, Reading } from '../need/index.ts';
+import { HcaUse } from './hca-use.ts';
 import type { ScoreWeights } from './weights.ts';
 
 /** Of each place: the time to the first bytes, then slowed bytes by distance. */
@@ -18,7 +19,6 @@ const BITS_PER_GBIT = 1e9;
 /** A link is never taken to be wholly busy. */
 const MOST_BUSY = 0.95;
 const DIRECT_RESOURCE = /^nabustore\.io\/(gds|cufile)(-|$)/;
-const HCA_RESOURCE = /^nabustore\.io\/(rdma|gds)(-|$)/;
 
 export type Breakdown = {
   readonly seconds: number;
@@ -61,7 +61,7 @@ export class LoadTimes {
   readonly #own = new Float64Array(STRIDE);
   readonly #round: number;
   readonly #wantsDirect: boolean;
-  readonly #hcas: readonly string[];
+  readonly #hcas: HcaUse;
 
   constructor(need: Need, index: ClusterIndex, weights: ScoreWeights) {
     this.#index = index;
@@ -77,7 +77,7 @@ export class LoadTimes {
     this.#round = round;
     const asked = [...need.devices.keys()].filter((name) => name.startsWith(RESOURCE_PREFIX));
     this.#wantsDirect = asked.some((name) => DIRECT_RESOURCE.test(name));
-    this.#hcas = asked.filter((name) => HCA_RESOURCE.test(name));
+    this.#hcas = new HcaUse(need, index, weights);
   }
 
   /** Whether the answer can differ between nodes at all. */
@@ -152,18 +152,12 @@ export class LoadTimes {
     return gbps > 0 ? (gbps * BITS_PER_GBIT) / 8 : Number.POSITIVE_INFINITY;
   }
 
-  /** How the node's load, its HCAs that others hold and a path through the CPU stretch what comes over its link. */
+  /** How the node's load, its HCAs that others hold, a path through the CPU and one across NUMA nodes stretch what comes over its link. */
   #slowdown(slot: Slot): number {
-    const { nodes } = this.#index;
-    let busy = nodes.linkLoad[slot] ?? 0;
-    for (const resource of this.#hcas) {
-      const column = nodes.devices(resource);
-      const total = column?.total[slot] ?? 0;
-      const used = column?.used[slot] ?? 0;
-      if (total > 0) busy = Math.max(busy, Math.min(used / total, 1) * this.#weights.hcaContention);
-    }
-    const indirect = this.#wantsDirect && nodes.isDirect[slot] !== 1 ? this.#weights.indirectSlowdown : 1;
-    return indirect / (1 - Math.min(busy, MOST_BUSY));
+    const busy = Math.max(this.#index.nodes.linkLoad[slot] ?? 0, this.#hcas.busy(slot));
+    const isAround = this.#wantsDirect && this.#index.nodes.isDirect[slot] !== 1;
+    const indirect = isAround ? this.#weights.indirectSlowdown : 1;
+    return (indirect * this.#hcas.numaStretch(slot)) / (1 - Math.min(busy, MOST_BUSY));
   }
 
   #fill(into: Float64Array, at: number, place: PlaceId, slot: Slot): void {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { parsePolicy } from '../../../../engine/blob/index.ts';
-import { podFacts } from '../../../../scheduler-extender/kube/index.ts';
+import { podFacts, resourceSliceFacts } from '../../../../scheduler-extender/kube/index.ts';
 import { needOf } from '../../../../scheduler-extender/need/index.ts';
 import { DEFAULT_WEIGHTS, LoadTimes, scoreNode, scoreOf } from '../../../../scheduler-extender/score/index.ts';
-import { type PodGiven, podObject, TestCluster } from '../../../support/extender/objects.ts';
+import { hcaDevice, type PodGiven, podObject, sliceObject, TestCluster } from '../../../support/extender/objects.ts';
 
 const RULES = { defaultPolicy: parsePolicy('ec:4+2'), assumedFill: 0.5, nearBytes: 1000 };
 const MODEL = { annotations: { 'nabustore.io/models': 'm' } };
@@ -104,6 +104,27 @@ describe('the expected time until the data is there', () => {
     const free = seconds(hcas, 'zone', pod);
     hcas.pod('user', { node: 'zone', devices: { 'nabustore.io/rdma': 1 } });
     assert(seconds(hcas, 'zone', pod) > free);
+  });
+
+  it('grows where the HCAs that are asked for are not expected to be free on one NUMA node', () => {
+    const cluster = sites({ host: 100 * GB });
+    const withHcas = (numaNodes: readonly number[]): void => {
+      const devices = numaNodes.map((numaNode) => hcaDevice(numaNode));
+      cluster.index.put('slice', resourceSliceFacts(sliceObject('s', 'zone', devices)));
+    };
+    const wanting = (units: number): number =>
+      seconds(cluster, 'zone', { ...MODEL, devices: { 'nabustore.io/rdma': units } });
+    withHcas([0, 0, 1, 1]);
+    const near = wanting(2);
+    assert(
+      Math.abs(wanting(4) / near - (1 + (DEFAULT_WEIGHTS.numaSlowdown - 1) / 2)) < 0.01,
+      'half of them are across',
+    );
+    withHcas([0, 0, 0, 1]);
+    assert.equal(wanting(3), near);
+    cluster.pod('user', { node: 'zone', devices: { 'nabustore.io/rdma': 2 } });
+    assert(wanting(2) > near * 1.05, 'one and a half is expected to be free there');
+    assert(wanting(1) < wanting(2));
   });
 
   it('is limited by the link of the node, and longer through the CPU for those who want a direct path', () => {
