@@ -78,7 +78,11 @@ describe('nabu scheduler-extender', () => {
     const answer = JSON.parse((await post(port, '/filter', body)).text);
     assert.deepEqual(answer.NodeNames, ['n1']);
     assert.match(answer.FailedAndUnresolvableNodes.n2, /0 of at most 0 are/);
-    assert.match((await get(healthPort, '/metrics')).text, /nabu_extender_known\{kind="nodes"\} 2/);
+    const metrics = (await get(healthPort, '/metrics')).text;
+    assert.match(metrics, /nabu_extender_known\{kind="nodes"\} 2/);
+    assert.match(metrics, /nabu_extender_watch_missing\{kind="locality reports"\} 1/);
+    assert.match(metrics, /nabu_extender_reports\{state="believed"\} 0/);
+    assert.match(metrics, /nabu_extender_odd_objects\{kind="pods"\} 0/);
     const exited = once(running, 'exit');
     running.kill('SIGTERM');
     assert.deepEqual(await exited, [0, null]);
