@@ -69,9 +69,12 @@ export class Spread {
   readonly crossings: ReadonlyMap<number, Part>;
   readonly all: Part;
   readonly #measured: readonly SpreadPart[];
+  readonly #measuredAs: Spread | undefined;
   readonly #rtts = new Map<PlaceId, number | undefined>();
 
-  constructor(parts: readonly SpreadPart[]) {
+  /** `measuredAs`: one with the same measured parts, whose round trips are worked out already. */
+  constructor(parts: readonly SpreadPart[], measuredAs?: Spread) {
+    this.#measuredAs = measuredAs;
     this.hosts = sumsBy<Slot>(parts, ({ slot }) => slot, -1);
     this.rails = sumsBy(parts, ({ place }) => place.rail, -1);
     this.racks = sumsBy(parts, ({ place }) => place.rack, undefined);
@@ -80,11 +83,12 @@ export class Spread {
     const all = new Sum();
     for (const { share, load } of parts) all.add(share, load);
     this.all = all.part();
-    this.#measured = parts.filter(({ rttS }) => rttS !== undefined);
+    this.#measured = measuredAs === undefined ? parts.filter(({ rttS }) => rttS !== undefined) : [];
   }
 
   /** The mean round trip from a place, by shares, of those that measured one. */
   measuredRttS(place: PlaceId): number | undefined {
+    if (this.#measuredAs !== undefined) return this.#measuredAs.measuredRttS(place);
     if (this.#measured.length === 0) return undefined;
     if (this.#rtts.has(place)) return this.#rtts.get(place);
     let weight = 0;

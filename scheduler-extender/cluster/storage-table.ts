@@ -60,6 +60,8 @@ export class StorageTable {
   #reservedBytes = 0;
   #shape: Shape | undefined;
   #version = 0;
+  /** From each place: many volumes lie on one storage node, and a pod is asked about from all places. */
+  readonly #rtts = new WeakMap<StorageNodeFacts, Float64Array>();
   #spreads = new WeakMap<object, { readonly version: number; readonly spread: Spread }>();
 
   constructor(nodes: NodeTable, localities: LocalityTable) {
@@ -179,14 +181,17 @@ export class StorageTable {
     return this.#spreadOf(record, () => {
       const homes = record.homeSet.flatMap((id) => this.#storage.get(id) ?? []);
       const share = shardCount(record.policy) / record.policy.k / Math.max(1, homes.length);
-      return homes.map((home) => this.#partOf(home, share));
+      return new Spread(homes.map((home) => this.#partOf(home, share)));
     });
   }
 
   spreadOfContent(content: ContentFacts): Spread {
     return this.#spreadOf(content, () => {
       const held = content.holders.flatMap((holder) => this.#partsOfHolder(holder, Math.max(1, content.sizeBytes)));
-      return content.isStored === true ? [...held, ...this.#shaped().parts] : held;
+      if (content.isStored !== true) return new Spread(held);
+      const { parts, evenly } = this.#shaped();
+      const isMeasured = held.some(({ rttS }) => rttS !== undefined);
+      return new Spread([...held, ...parts], isMeasured ? undefined : evenly);
     });
   }
 
@@ -196,10 +201,10 @@ export class StorageTable {
     return new Spread(present.map((slot) => this.#partOfSlot(slot, 1 / present.length)));
   }
 
-  #spreadOf(owner: object, parts: () => readonly SpreadPart[]): Spread {
+  #spreadOf(owner: object, spreadNow: () => Spread): Spread {
     const known = this.#spreads.get(owner);
     if (known?.version === this.#version) return known.spread;
-    const spread = new Spread(parts());
+    const spread = spreadNow();
     this.#spreads.set(owner, { version: this.#version, spread });
     return spread;
   }
@@ -226,8 +231,23 @@ export class StorageTable {
     const place = isNode
       ? places.at(this.#nodes.place[slot] ?? 0)
       : places.at(places.of(storage.zone, storage.rack, ''));
-    const rttS = storage.rttUs.size === 0 ? undefined : (from: PlaceId) => this.#rttOf(storage, places.at(from));
+    const rttS = storage.rttUs.size === 0 ? undefined : (from: PlaceId) => this.#rttFrom(storage, from);
     return { share, place, slot: isNode ? slot : NO_SLOT, load: storage.load, rttS };
+  }
+
+  /** NaN: not worked out yet; below zero: not measured. */
+  #rttFrom(storage: StorageNodeFacts, from: PlaceId): number | undefined {
+    let known = this.#rtts.get(storage);
+    if (known === undefined || known.length <= from) {
+      known = new Float64Array(this.#nodes.places.count).fill(Number.NaN);
+      this.#rtts.set(storage, known);
+    }
+    let rttS = known[from] ?? Number.NaN;
+    if (Number.isNaN(rttS)) {
+      rttS = this.#rttOf(storage, this.#nodes.places.at(from)) ?? -1;
+      known[from] = rttS;
+    }
+    return rttS < 0 ? undefined : rttS;
   }
 
   #rttOf({ rttUs }: StorageNodeFacts, { rack, zone }: Place): number | undefined {

@@ -70,6 +70,34 @@ describe('what nodes report of themselves', () => {
     assert.equal(onStorage(), 1);
   });
 
+  it('is as far from storage nodes as those measure, from each rack, and follows what they measure next', () => {
+    const put = (us: number): void =>
+      cluster.index.put('storageNode', {
+        id: 's',
+        host: 's',
+        zone: 'a',
+        rack: 'r9',
+        state: 'up',
+        capacityBytes: 1,
+        load: 0,
+        rttUs: new Map([
+          ['a', us],
+          ['a/r1', us / 2],
+        ]),
+        cutOffZones: [],
+      });
+    const rttFrom = (zone: string, rack: string): number | undefined => {
+      const content = cluster.index.storage.content('model', 'm');
+      assert(content !== undefined);
+      return cluster.index.storage.spreadOfContent(content).measuredRttS(cluster.index.nodes.places.of(zone, rack, ''));
+    };
+    put(100);
+    report(cluster, 'a', [model('m', 500, { stored: true })]);
+    assert.deepEqual([rttFrom('a', 'r1'), rttFrom('a', 'new'), rttFrom('b', 'r1')], [50e-6, 100e-6, undefined]);
+    put(200);
+    assert.deepEqual([rttFrom('a', 'r1'), rttFrom('a', 'new'), rttFrom('b', 'r1')], [100e-6, 200e-6, undefined]);
+  });
+
   it('tells how busy the link is, until it does not', () => {
     const load = (): number | undefined => cluster.index.nodes.linkLoad[cluster.index.nodes.names.find('a')];
     report(cluster, 'a', [], { linkLoadPercent: 40 });
