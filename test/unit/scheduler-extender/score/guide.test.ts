@@ -71,8 +71,8 @@ describe('the worked examples of the guide', () => {
   });
 
   it('are made of the bandwidths, round trips and weights that ship', () => {
-    const { bytesPerSecond, rttS, firstByteTrips, insignificantS, worstRatio, indirectSlowdown, hcaContention } =
-      DEFAULT_WEIGHTS;
+    const { bytesPerSecond, rttS, firstByteTrips, insignificantS, worstRatio } = DEFAULT_WEIGHTS;
+    const { indirectSlowdown, hcaContention, numaSlowdown } = DEFAULT_WEIGHTS;
     const listed = (values: object, factor: number): string =>
       Object.values(values)
         .map((value) => Number((value * factor).toPrecision(6)))
@@ -86,6 +86,7 @@ describe('the worked examples of the guide', () => {
       `--worst-ratio ${worstRatio}`,
       `--indirect-slowdown ${indirectSlowdown}`,
       `--hca-contention ${hcaContention}`,
+      `--numa-slowdown ${numaSlowdown}`,
       `--assumed-fill ${need.assumedFill}`,
       '--near-bytes 1e9',
       `--required-share ${filter.requiredShare}`,
