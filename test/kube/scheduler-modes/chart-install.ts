@@ -56,6 +56,7 @@ export class ChartInstall {
   readonly #config: KubeConfig;
   readonly #objects: readonly Rendered[];
   readonly #schedulers: KubeScheduler[] = [];
+  readonly #replicas: ExtenderProcess[] = [];
 
   private constructor(
     install: Pick<ChartInstall, 'extender' | 'admission' | 'files' | 'folder'>,
@@ -86,17 +87,11 @@ export class ChartInstall {
         await writeFile(path, await accountKubeconfig(config, NAMESPACE, name), { mode: 0o600 });
         return path;
       };
-      const extenderArgs = argsOf(objects, EXTENDER);
       let urlPrefix = '';
       let healthUrl = '';
-      if (extenderArgs !== undefined) {
-        const tls = [
-          `--tls-cert=${join(folder, 'tls.crt')}`,
-          `--tls-key=${join(folder, 'tls.key')}`,
-          `--client-ca=${files.caFile}`,
-        ];
-        const here = ['--health=127.0.0.1:0', `--address=${NO_ADDRESS}`, ...tls, ...flags];
-        extender = await ExtenderProcess.start(await account(EXTENDER), ...extenderArgs, ...here);
+      if (argsOf(objects, EXTENDER) !== undefined) {
+        await account(EXTENDER);
+        extender = await startExtender(folder, objects, flags);
         urlPrefix = `https://127.0.0.1:${extender.port}`;
         healthUrl = `http://127.0.0.1:${extender.healthPort}`;
         await extender.untilReady();
@@ -121,6 +116,13 @@ export class ChartInstall {
       await rm(folder, { recursive: true, force: true });
       throw err;
     }
+  }
+
+  /** One more of the extender's Deployment. */
+  async startReplica(): Promise<ExtenderProcess> {
+    const replica = await startExtender(this.folder, this.#objects, []);
+    this.#replicas.push(replica);
+    return replica;
   }
 
   /** The second scheduler, with the configuration of the chart's ConfigMap and the rights of its account. */
@@ -154,8 +156,20 @@ export class ChartInstall {
     for (const scheduler of this.#schedulers) await scheduler.stop();
     await this.admission?.stop();
     await this.extender?.stop();
+    for (const replica of this.#replicas) await replica.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+async function startExtender(
+  folder: string,
+  objects: readonly Rendered[],
+  flags: readonly string[],
+): Promise<ExtenderProcess> {
+  const at = (name: string): string => join(folder, name);
+  const tls = [`--tls-cert=${at('tls.crt')}`, `--tls-key=${at('tls.key')}`, `--client-ca=${at('ca.crt')}`];
+  const here = ['--health=127.0.0.1:0', `--address=${NO_ADDRESS}`, ...tls, ...flags];
+  return await ExtenderProcess.start(at(`${EXTENDER}.kubeconfig`), ...(argsOf(objects, EXTENDER) ?? []), ...here);
 }
 
 /** The flags of a Deployment, but for those that are about nodes. */

@@ -9,10 +9,12 @@ import {
   type V1Pod,
 } from '@kubernetes/client-node';
 import { parse, parseAllDocuments } from 'yaml';
+import { get } from '../../support/extender/served.ts';
 import { skip } from '../../support/skip.ts';
 import { Chart, type Rendered } from '../chart.ts';
 import { run } from '../host/run.ts';
 import { until } from '../host/until.ts';
+import type { ExtenderProcess } from '../scheduler/extender-process.ts';
 import { SchedulerPlane } from '../scheduler/scheduler-plane.ts';
 import { ChartInstall } from './chart-install.ts';
 import { exampleConfiguration, MODEL_NODE, NAMESPACE, Site } from './site.ts';
@@ -119,18 +121,6 @@ describe('the guide of the scheduler extender', () => {
     assert.equal(by?.reportingComponent, 'second');
   });
 
-  it('leads its Service to the extender that answers', async () => {
-    const discovery = config.makeApiClient(DiscoveryV1Api);
-    const name = 'nabu-nabustore-scheduler-extender';
-    const slice = await until('the Service leads somewhere', WAIT_MS, () =>
-      discovery.readNamespacedEndpointSlice({ namespace: 'nabustore', name }),
-    );
-    assert.equal(slice.metadata?.labels?.['kubernetes.io/service-name'], name);
-    assert.equal(slice.endpoints?.length, 1);
-    const ports = Object.fromEntries((slice.ports ?? []).map((port) => [port.name, port.port]));
-    assert.deepEqual(ports, { https: install.extender?.port, health: install.extender?.healthPort });
-  });
-
   it('has a report that the API server takes', async () => {
     const [, text = ''] = /```yaml\n(apiVersion: nabustore\.io[\s\S]*?)```/.exec(guide) ?? [];
     const body = parse(text);
@@ -138,4 +128,32 @@ describe('the guide of the scheduler extender', () => {
     const kind = { group: 'nabustore.io', version: 'v1alpha1', plural: 'localityreports' };
     await config.makeApiClient(CustomObjectsApi).createClusterCustomObject({ ...kind, body, dryRun: 'All' });
   });
+
+  it('leads its Service to the replica that answers, and to the next one when that ends', async () => {
+    const first = install.extender;
+    await untilServiceLeadsTo(first);
+    const replica = await install.startReplica();
+    await until('the other one stands by', WAIT_MS, async () => {
+      const { status, text } = await get(replica.healthPort ?? 0, '/standbyz');
+      if (status !== 200) throw new Error(text);
+      return true;
+    });
+    assert.match((await get(replica.healthPort ?? 0, '/readyz')).text, /another one answers/);
+    await first?.stop();
+    await untilServiceLeadsTo(replica);
+    assert.equal((await get(replica.healthPort ?? 0, '/readyz')).status, 200);
+  });
+
+  async function untilServiceLeadsTo(extender: ExtenderProcess | undefined): Promise<void> {
+    const discovery = config.makeApiClient(DiscoveryV1Api);
+    const name = 'nabu-nabustore-scheduler-extender';
+    await until('the Service leads to it', WAIT_MS, async () => {
+      const slice = await discovery.readNamespacedEndpointSlice({ namespace: 'nabustore', name });
+      assert.equal(slice.metadata?.labels?.['kubernetes.io/service-name'], name);
+      assert.equal(slice.endpoints?.length, 1);
+      const ports = Object.fromEntries((slice.ports ?? []).map((port) => [port.name, port.port]));
+      assert.deepEqual(ports, { https: extender?.port, health: extender?.healthPort });
+      return true;
+    });
+  }
 });
