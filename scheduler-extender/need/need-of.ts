@@ -15,6 +15,8 @@ export type NeedRules = {
 /** A limit on what one annotation makes us look up. */
 const MAX_NAMES = 256;
 const GIVEN_LIMIT_CHARS = 80;
+/** Of a model that nobody tells of. Nodes are compared by ratios: it only has to be far more than what does not matter. */
+const ASSUMED_MODEL_BYTES = 100e9;
 
 type Draft = {
   readonly made: MadeVolume[];
@@ -148,7 +150,10 @@ function rawOf(policy: Policy, sizeBytes: number): number {
     : (sizeBytes * (policy.k + policy.m)) / policy.k;
 }
 
-/** What nobody is known to hold has no place: it does not matter where the pod goes, unless the pod must be where it is. */
+/**
+ * A model that nobody is known to hold comes from storage nodes, to a near and idle node sooner; a pool that nobody holds is empty. Neither
+ * is a place that a pod could be made to be near to.
+ */
 function addContents(
   text: string,
   kind: ContentFacts['kind'],
@@ -162,6 +167,10 @@ function addContents(
     const content = index.storage.content(kind, name);
     if (content === undefined) {
       if (locality === 'required') draft.faults.push(`nothing is known to hold ${what}, which the pod must be near to`);
+      else if (kind === 'model' && !index.storage.isUnknown) {
+        const { evenly: spread } = index.storage;
+        draft.readings.push({ what: `${what}, of unknown size`, bytes: ASSUMED_MODEL_BYTES, spread, isAnchor: false });
+      }
       continue;
     }
     const spread = index.storage.spreadOfContent(content);

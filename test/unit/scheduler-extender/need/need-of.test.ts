@@ -90,11 +90,15 @@ describe('what a pod needs', () => {
     );
   });
 
-  it('is models and caches by name; one that nobody holds matters only where the pod must be near it', () => {
+  it('is models and caches by name; one that nobody holds comes from storage, and is no place to be near to', () => {
     const cluster = new TestCluster().node('n1').model('llama', 100, { n1: 100 });
     const annotations = { 'nabustore.io/models': 'llama, unheard, llama' };
     const relaxed = need(cluster, { annotations });
     assert.deepEqual([relaxed.readings.length, relaxed.faults.length], [1, 0]);
+    cluster.storage(['a']);
+    const [, fromStorage] = need(cluster, { annotations }).readings;
+    assert.match(fromStorage?.what ?? '', /"unheard", of unknown size/);
+    assert.equal(fromStorage?.isAnchor, false);
     const strict = need(cluster, { annotations: { ...annotations, 'nabustore.io/locality': 'required' } });
     assert.match(strict.faults[0] ?? '', /nothing is known to hold model "unheard"/);
   });
