@@ -3,6 +3,7 @@ import { type ParsedRequest, parsedAs } from '../../common/admission/index.ts';
 import { type PodFacts, podFacts } from '../kube/index.ts';
 
 const amounts = z.record(z.string(), z.union([z.string(), z.number()])).nullish();
+const container = z.object({ resources: z.object({ limits: amounts, requests: amounts }).nullish() });
 const requirement = z.looseObject({
   key: z.string(),
   operator: z.string(),
@@ -27,9 +28,8 @@ const newPodSchema = z.object({
     schedulerName: z.string().nullish(),
     nodeName: z.string().nullish(),
     schedulingGates: z.array(z.object({ name: z.string() })).nullish(),
-    containers: z
-      .array(z.object({ resources: z.object({ limits: amounts, requests: amounts }).nullish() }))
-      .min(1, 'a pod has a container'),
+    containers: z.array(container).min(1, 'a pod has a container'),
+    initContainers: z.array(container).nullish(),
     affinity: z
       .object({
         nodeAffinity: z

@@ -82,12 +82,14 @@ export function placePod(request: ParsedRequest, admission: Admission): PodRevie
   const named = pod.spec.schedulerName || DEFAULT_SCHEDULER;
   const isSent = named === DEFAULT_SCHEDULER && admission.sendTo !== '';
   const scheduler = isSent ? admission.sendTo : named;
-  const isAsked = admission.schedulers.has(scheduler);
-  if ((pod.spec.nodeName ?? '') !== '' || (!isAsked && !admission.advisesOthers)) return untouched;
+  const isAsking = admission.schedulers.has(scheduler);
+  if ((pod.spec.nodeName ?? '') !== '' || (!isAsking && !admission.advisesOthers)) return untouched;
+  const handedOut = isAsking ? handedOutByScheduler(pod, index) : undefined;
+  const isAsked = isAsking && handedOut === undefined;
   const need = needOf(pod.facts, index, rules.need);
   if (!mayUseOurs(pod.facts, need, index)) return untouched;
 
-  const warnings: string[] = [];
+  const warnings: string[] = handedOut === undefined ? [] : [unasked(handedOut)];
   const before = writtenBefore(pod);
   let written = before;
   if (written === undefined) {
@@ -102,13 +104,29 @@ export function placePod(request: ParsedRequest, admission: Admission): PodRevie
     warnings.push(`${ANNOTATION.locality}: with the pod's own node affinity that is too many terms, none was written`);
   const isWorthNoting = before === undefined && written.required.length + written.preferred.length > 0;
   const patch = [
-    ...(scheduler === named ? [] : [{ op: 'add', path: pointer('spec', 'schedulerName'), value: scheduler } as const]),
+    ...(scheduler === named || !isAsked
+      ? []
+      : [{ op: 'add', path: pointer('spec', 'schedulerName'), value: scheduler } as const]),
     ...(isAsked ? markerPatch(pod) : []),
     ...affinity,
     ...(isWorthNoting ? annotationPatch(pod, written) : []),
     ...(isAsked && admission.gates ? gatePatch(pod) : []),
   ];
   return { isAllowed: true, patch, warnings };
+}
+
+/**
+ * Kubernetes 1.36, DynamicResources, filterExtendedResources: of a pod that asks for a device of a class by an extended resource, that plugin
+ * looks for every extended resource on the node, those that are to be ignored too. With our mark such a pod fits nowhere.
+ */
+function handedOutByScheduler({ spec }: NewPod, index: PlacementKnowledge['index']): string | undefined {
+  const containers = [...spec.containers, ...(spec.initContainers ?? [])];
+  const asked = containers.flatMap(({ resources }) => [resources?.limits, resources?.requests]);
+  return asked.flatMap((amounts) => Object.keys(amounts ?? {})).find((name) => index.deviceClasses.isMapped(name));
+}
+
+function unasked(resource: string): string {
+  return `${resource} is handed out by the scheduler itself, and then it can ask nobody about this pod: where its data is was written as affinity`;
 }
 
 function unplaced(isAsked: boolean): string {

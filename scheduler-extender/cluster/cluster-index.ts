@@ -1,6 +1,7 @@
 import type {
   ClaimFacts,
   CsiNodeFacts,
+  DeviceClassFacts,
   LocalityReportFacts,
   NodeFacts,
   PersistentVolumeFacts,
@@ -12,6 +13,7 @@ import type {
 import { CapacityTable } from './capacity-table.ts';
 import { ClaimTable } from './claim-table.ts';
 import { ClassTable } from './class-table.ts';
+import { DeviceClassTable } from './device-class-table.ts';
 import { LocalityTable } from './locality-table.ts';
 import { NodeTable } from './node-table.ts';
 import { PodTable } from './pod-table.ts';
@@ -53,6 +55,8 @@ export type FactsOf = {
   readonly report: LocalityReportFacts;
   /** Key: the name. */
   readonly slice: ResourceSliceFacts;
+  /** Key: the name. */
+  readonly deviceClass: DeviceClassFacts;
 };
 export type Kind = keyof FactsOf;
 
@@ -93,6 +97,7 @@ export class ClusterIndex implements ClusterSink {
   readonly classes = new ClassTable();
   readonly capacities = new CapacityTable();
   readonly slices = new SliceTable(this.nodes);
+  readonly deviceClasses = new DeviceClassTable();
   readonly localities = new LocalityTable();
   readonly storage = new StorageTable(this.nodes, this.localities);
   readonly #listeners = new Set<IndexListener>();
@@ -115,6 +120,11 @@ export class ClusterIndex implements ClusterSink {
     csiNode: { key: byName, put: (facts) => this.nodes.putCsi(facts), remove: (key) => this.nodes.removeCsi(key) },
     capacity: { key: byKey, put: (facts) => this.capacities.put(facts), remove: (key) => this.capacities.remove(key) },
     slice: { key: byName, put: (facts) => this.slices.put(facts), remove: (key) => this.slices.remove(key) },
+    deviceClass: {
+      key: byName,
+      put: (facts) => this.deviceClasses.put(facts),
+      remove: (key) => this.deviceClasses.remove(key),
+    },
     storageNode: { key: byId, put: (facts) => this.storage.put(facts), remove: (key) => this.storage.remove(key) },
     record: {
       key: byId,

@@ -3,6 +3,7 @@ import {
   claimFacts,
   csiNodeFacts,
   DEVICE_DRIVER,
+  deviceClassFacts,
   localityReportFacts,
   nodeFacts,
   type PlaceLabels,
@@ -24,6 +25,7 @@ export const WATCHED = [
   'capacity',
   'report',
   'slice',
+  'deviceClass',
 ] as const;
 export type WatchedKind = (typeof WATCHED)[number];
 
@@ -98,6 +100,14 @@ export function kindSources(labels: PlaceLabels): { readonly [K in WatchedKind]:
       fieldSelector: `spec.driver=${DEVICE_DRIVER}`,
       isOptional: true,
       read: resourceSliceFacts,
+    },
+    deviceClass: {
+      kind: 'deviceClass',
+      plural: 'device classes',
+      path: '/apis/resource.k8s.io/v1/deviceclasses',
+      keyBy: 'name',
+      isOptional: true,
+      read: deviceClassFacts,
     },
   };
 }

@@ -99,7 +99,7 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
   resources: [localityreports]
   verbs: [get, list, watch]
 - apiGroups: [resource.k8s.io]
-  resources: [resourceslices]
+  resources: [resourceslices, deviceclasses]
   verbs: [get, list, watch]
 {{- end -}}
 

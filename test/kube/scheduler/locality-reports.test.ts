@@ -8,6 +8,7 @@ import {
   type KubeConfig,
   KubernetesObjectApi,
   loadYaml,
+  ResourceV1Api,
   setHeaderOptions,
 } from '@kubernetes/client-node';
 import { skip } from '../../support/skip.ts';
@@ -23,6 +24,8 @@ const NABU = ['--disable-warning=ExperimentalWarning', join(import.meta.dirname,
 const WAIT_MS = 60_000;
 const KIND = { group: 'nabustore.io', version: 'v1alpha1', plural: 'localityreports' };
 const MODEL = { kind: 'Model', id: 'llama', names: ['org/llama'], sizeBytes: 140e9, cachedBytes: 140e9, stored: true };
+
+type Given = Readonly<Record<string, string>>;
 
 describe('locality reports in a real API server', () => {
   let plane: SchedulerPlane;
@@ -130,27 +133,54 @@ describe('locality reports in a real API server', () => {
       (await publishAs('agent', 'a', 'other')).includes('ValidatingAdmissionPolicy') ? true : undefined,
     );
     assert.equal(await publishAs('agent', 'x', 'x'), 'created');
-    assert.match(
-      await publishAs('agent', 'x', 'y'),
-      /reports for its own node alone, not for/,
-    );
+    assert.match(await publishAs('agent', 'x', 'y'), /reports for its own node alone, not for/);
     assert.equal(await publishAs('aggregator', 'x', 'y'), 'created');
   });
 
-  it('lead a pod to the node that has its model', async () => {
-    await publish('a', { linkLoadPercent: 10 });
-    await publish('b', { contents: [MODEL] });
-    extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
-    await extender.untilReady();
-    await plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
-    const annotations = { 'nabustore.io/models': 'org/llama' };
-    const limits = { 'nabustore.io/locality': '1' };
-    const spec = { containers: [{ name: 'main', image: 'example.com/none', resources: { limits, requests: limits } }] };
-    const name = 'reader';
-    await core.createNamespacedPod({ namespace: 'default', body: { metadata: { name, annotations }, spec } });
-    const node = await until('it has a node', WAIT_MS, async () => {
-      return (await core.readNamespacedPod({ namespace: 'default', name })).spec?.nodeName;
+  describe('and a real scheduler', () => {
+    before(async () => {
+      await publish('a', { linkLoadPercent: 10 });
+      await publish('b', { contents: [MODEL] });
+      extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
+      await extender.untilReady();
+      await plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
     });
-    assert.equal(node, 'b');
+
+    const placed = async (name: string, annotations: Given, limits: Given, withinMs = WAIT_MS): Promise<string> => {
+      const resources = { limits, requests: limits };
+      const spec = { containers: [{ name: 'main', image: 'example.com/none', resources }] };
+      await core.createNamespacedPod({ namespace: 'default', body: { metadata: { name, annotations }, spec } });
+      return await until(`${name} has a node`, withinMs, async () => {
+        const pod = await core.readNamespacedPod({ namespace: 'default', name });
+        if (pod.spec?.nodeName === undefined) throw new Error(JSON.stringify(pod.status));
+        return pod.spec.nodeName;
+      });
+    };
+
+    it('lead a pod to the node that has its model', async () => {
+      assert.equal(
+        await placed('reader', { 'nabustore.io/models': 'org/llama' }, { 'nabustore.io/locality': '1' }),
+        'b',
+      );
+    });
+
+    it('stand back behind a device of a class; and no mark may be on a pod that asks for one, which then fits nowhere', async () => {
+      const resources = config.makeApiClient(ResourceV1Api);
+      const cel = { expression: "device.driver == 'devices.nabustore.io'" };
+      const extendedResourceName = 'nabustore.io/rdma';
+      const metadata = { name: 'rdma-extended.nabustore.io' };
+      await resources.createDeviceClass({ body: { metadata, spec: { extendedResourceName, selectors: [{ cel }] } } });
+      const attributes = {
+        'nabustore.io/resource': { string: 'nabustore.io/rdma' },
+        'nabustore.io/numaNode': { _int: 0 },
+      };
+      const pool = { name: 'c', generation: 1, resourceSliceCount: 1 };
+      const slice = { driver: 'devices.nabustore.io', nodeName: 'c', pool, devices: [{ name: 'hca', attributes }] };
+      await resources.createResourceSlice({ body: { metadata: { name: '000-c' }, spec: slice } });
+      const asked = { 'nabustore.io/rdma': '1' };
+      const marked = { ...asked, 'nabustore.io/locality': '1' };
+      await assert.rejects(placed('marked', {}, marked, 5000), /cannot fit resource/);
+      assert.equal(await placed('with-hca', { 'nabustore.io/models': 'org/llama' }, asked), 'c');
+    });
   });
 });

@@ -14,6 +14,7 @@ const PATHS = [
   '/apis/storage.k8s.io/v1/csistoragecapacities',
   '/apis/nabustore.io/v1alpha1/localityreports',
   '/apis/resource.k8s.io/v1/resourceslices',
+  '/apis/resource.k8s.io/v1/deviceclasses',
 ] as const;
 export type ApiPath = (typeof PATHS)[number];
 
@@ -31,6 +32,7 @@ export class FakeApiServer {
   readonly statuses = new Map<ApiPath, number>([
     ['/apis/nabustore.io/v1alpha1/localityreports', 404],
     ['/apis/resource.k8s.io/v1/resourceslices', 404],
+    ['/apis/resource.k8s.io/v1/deviceclasses', 404],
   ]);
   /** Every request gets this status, where it is set. */
   brokenStatus: number | undefined;

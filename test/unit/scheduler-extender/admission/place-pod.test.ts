@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { GATE, PLACEMENT_ANNOTATION } from '../../../../scheduler-extender/admission/index.ts';
-import { MARKER_RESOURCE } from '../../../../scheduler-extender/kube/index.ts';
+import { deviceClassFacts, MARKER_RESOURCE } from '../../../../scheduler-extender/kube/index.ts';
 import {
   addNode,
   admissionOf,
@@ -94,6 +94,30 @@ describe('a new pod', () => {
     const theirs = admitted(newPod({ annotations: MODEL, scheduler: 'theirs' }), admission);
     assert.equal(Reflect.get(Object(theirs.pod.spec), 'schedulerName'), 'theirs');
     assert.equal(admitted(newPod({ scheduler: 'default-scheduler' }), admission).operations, 0);
+  });
+
+  it('that the scheduler gives a device of a class to by itself is not marked, which it would not survive, but placed and warned about', () => {
+    const cluster = site();
+    const admission = admissionOf(cluster, { sendTo: 'nabustore' });
+    const given = { annotations: REQUIRED, scheduler: 'default-scheduler' };
+    const gpu = { name: 'init', resources: { limits: { 'example.com/gpu': '1' } } };
+    const asking = newPod({ ...given, spec: { initContainers: [gpu] } });
+    assert.match(JSON.stringify(admitted(asking, admission).pod), /nabustore.io.locality":"1/);
+    cluster.index.put(
+      'deviceClass',
+      deviceClassFacts({ metadata: { name: 'gpu' }, spec: { extendedResourceName: 'example.com/gpu' } }),
+    );
+    const implicit = newPod({ ...given, devices: { 'deviceclass.resource.kubernetes.io/any': '1' } });
+    for (const pod of [asking, implicit]) {
+      const { pod: written, warnings } = admitted(pod, admission);
+      assert.deepEqual(resourcesOf(written), resourcesOf(pod));
+      const { schedulingGates, schedulerName } = written.spec as Given;
+      assert.deepEqual([schedulingGates, schedulerName], [undefined, 'default-scheduler']);
+      assert.match(warnings.join(), /is handed out by the scheduler itself/);
+      assert(isAllowed(written, node('n5', 'a', 'r1')) && !isAllowed(written, node('n30', 'b', 'r7')));
+    }
+    cluster.index.remove('deviceClass', 'gpu');
+    assert.match(JSON.stringify(admitted(asking, admission).pod), /nabustore.io.locality":"1/);
   });
 
   it('keeps the gates of others, and gets ours once', () => {
