@@ -28,12 +28,15 @@ export class CapacityTable {
     return this.#byKey.get(key);
   }
 
-  put(facts: StorageCapacityFacts): void {
+  /** Whether there is more than before; of what is told for the first time nothing was known before. */
+  put(facts: StorageCapacityFacts): boolean {
+    const before = this.#byKey.get(facts.key);
     this.remove(facts.key);
     this.#byKey.set(facts.key, facts);
     const ofClass = this.#byClass.get(facts.className) ?? [];
     ofClass.push(facts);
     this.#byClass.set(facts.className, ofClass);
+    return before !== undefined && (facts.capacityBytes ?? 0) > (before.capacityBytes ?? 0);
   }
 
   remove(key: string): void {

@@ -118,7 +118,13 @@ export class ClusterIndex implements ClusterSink {
     },
     storageClass: { key: byName, put: (facts) => this.classes.put(facts), remove: (key) => this.classes.remove(key) },
     csiNode: { key: byName, put: (facts) => this.nodes.putCsi(facts), remove: (key) => this.nodes.removeCsi(key) },
-    capacity: { key: byKey, put: (facts) => this.capacities.put(facts), remove: (key) => this.capacities.remove(key) },
+    capacity: {
+      key: byKey,
+      put: (facts) => {
+        if (this.capacities.put(facts)) this.storage.growth.notice();
+      },
+      remove: (key) => this.capacities.remove(key),
+    },
     slice: { key: byName, put: (facts) => this.slices.put(facts), remove: (key) => this.slices.remove(key) },
     deviceClass: {
       key: byName,

@@ -8,6 +8,7 @@ export {
   type Kind,
   type KindSink,
 } from './cluster-index.ts';
+export type { Growth } from './growth.ts';
 export type { LocalityTable } from './locality-table.ts';
 export { NO_SLOT, type Slot } from './name-table.ts';
 export { NO_LIMIT, type NodeTable } from './node-table.ts';

@@ -1,5 +1,6 @@
 import { rawBytes, shardCount } from '../../engine/blob/index.ts';
 import type { FailureDomain } from '../../engine/placement/index.ts';
+import { Growth } from './growth.ts';
 import type { LocalityTable } from './locality-table.ts';
 import { NO_SLOT, type Slot } from './name-table.ts';
 import type { NodeTable } from './node-table.ts';
@@ -50,6 +51,7 @@ function domainName({ zone, rack, host }: StorageNodeFacts, kind: FailureDomain)
 
 /** Storage nodes, volume records and contents, and where their bytes lie. */
 export class StorageTable {
+  readonly growth = new Growth();
   readonly #nodes: NodeTable;
   readonly #localities: LocalityTable;
   readonly #storage = new Map<string, StorageNodeFacts>();

@@ -44,6 +44,9 @@ export function refuseReaching(made: MadeVolume, zone: string, index: ClusterInd
 export function refuseForSpace(need: Need, index: ClusterIndex, holds: CapacityHolds): string | undefined {
   const rawBytes = need.wanted.reduce((sum, wanted) => sum + wanted.rawBytes, 0);
   if (rawBytes === 0 || index.storage.isUnknown) return undefined;
+  // What is published is newer: it decides alone until control has been read again.
+  const isPublished = need.wanted.every(({ className }) => index.capacities.has(className));
+  if (isPublished && index.storage.growth.isUnread) return undefined;
   const heldBytes = holds.heldBytes(need.wanted);
   const freeBytes = index.storage.freeBytes - heldBytes;
   if (rawBytes <= freeBytes) return undefined;

@@ -155,6 +155,20 @@ describe('a node', () => {
     assert.equal(refused?.resolvable, false);
   });
 
+  it('is judged by what is published alone after that has grown, until control has been read again', () => {
+    const cluster = base().claim('c', { size: '400Gi' }).capacity('x', 'fast', '360Gi', 'a');
+    const { growth } = cluster.index.storage;
+    assert.match(refusal(cluster, { claims: ['c'] })?.reason ?? '', /take 600 GiB with parity or copies, 540 GiB are/);
+    cluster.capacity('x', 'fast', '480Gi', 'a');
+    assert.equal(refusal(cluster, { claims: ['c'] }), undefined);
+    assert.match(
+      refusal(cluster, { claims: ['c'] }, 'n1', 150 * GIB)?.reason ?? '',
+      /class fast has 380 GiB in zone a/,
+    );
+    growth.read(growth.noticed);
+    assert.match(refusal(cluster, { claims: ['c'] })?.reason ?? '', /540 GiB are free/);
+  });
+
   it('is refused where published capacity is used up, is missing for its zone, or has no volume so large', () => {
     const cluster = base().claim('c', { size: '10Gi' }).capacity('x', 'fast', '12Gi', 'a');
     assert.equal(refusal(cluster, { claims: ['c'] }), undefined);

@@ -77,7 +77,8 @@ describe('what control tells', () => {
     reports = [];
     index = new ClusterIndex();
     clock = new SimClock();
-    source = new ControlSource({ control, sink: index, pollMs: 1000, clock, logger: silentLogger });
+    const { growth } = index.storage;
+    source = new ControlSource({ control, sink: index, growth, pollMs: 1000, clock, logger: silentLogger });
   });
   afterEach(() => source.stop());
 
@@ -102,6 +103,47 @@ describe('what control tells', () => {
     await clock.advance(1000);
     assert.deepEqual(told, ['storageNode s1', 'record 1', 'record 2']);
     assert.equal(index.storage.freeBytes, 9 * GIB - 10.5 * GIB);
+  });
+
+  it('is read again soon when more is published than before, once for all that rises together', async () => {
+    source.start();
+    await clock.advance(1);
+    const capacity = (key: string, gib: number): void =>
+      index.put('capacity', {
+        key,
+        className: 'fast',
+        capacityBytes: gib * GIB,
+        maxVolumeBytes: undefined,
+        segment: { zones: undefined, nodes: undefined },
+      });
+    for (const key of ['a', 'b']) capacity(key, 1);
+    assert.equal(index.storage.growth.isUnread, false, 'the first word is no growth');
+    capacity('a', 0);
+    assert.equal(index.storage.growth.isUnread, false, 'less is no growth');
+    nodes = [mapNode(0), mapNode(1), mapNode(2)];
+    capacity('a', 2);
+    await clock.advance(50);
+    capacity('b', 2);
+    assert.equal(index.storage.growth.isUnread, true);
+    assert.equal(index.storage.counts.storageNodes, 2);
+    await clock.advance(50);
+    assert.equal(index.storage.counts.storageNodes, 3);
+    assert.equal(index.storage.growth.isUnread, false);
+  });
+
+  it('leaves growth unread while control cannot be read, and does not ask faster', async () => {
+    source.start();
+    await clock.advance(1);
+    isBroken = true;
+    index.storage.growth.notice();
+    await clock.advance(100);
+    assert.notEqual(source.state.trouble, '');
+    assert.equal(index.storage.growth.isUnread, true);
+    isBroken = false;
+    await clock.advance(999);
+    assert.equal(index.storage.growth.isUnread, true);
+    await clock.advance(1);
+    assert.equal(index.storage.growth.isUnread, false);
   });
 
   it('includes what storage nodes measure, until that is old', async () => {
