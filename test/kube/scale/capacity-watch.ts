@@ -15,15 +15,16 @@ export function bytesOf(quantity: string): number {
   return Number(digits) * 1024 ** ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'].indexOf(unit);
 }
 
-/** What is published of a storage class, and when it last rose. */
+/** What is published of a storage class, and when it first rose. */
 export class CapacityWatch {
   /** By the name of the object. */
   readonly bytes = new Map<string, number>();
-  /** On the monotonic clock. */
+  /** On the monotonic clock; whoever forgets it waits for the next time. */
   roseMs: number | undefined;
   readonly #className: string;
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
+  #trouble: unknown;
 
   private constructor(className: string) {
     this.#className = className;
@@ -38,19 +39,22 @@ export class CapacityWatch {
     for (const object of items) watch.#hear(object);
     watch.roseMs = undefined;
     const hear = (_: string, object: unknown): void => watch.#hear(object as CapacityObject);
-    watch.#running = api.watch(CAPACITIES, metadata.resourceVersion, watch.#stopping.signal, hear);
+    watch.#running = api.watch(CAPACITIES, metadata.resourceVersion, watch.#stopping.signal, hear).catch((error) => {
+      watch.#trouble = error;
+    });
     return watch;
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
+    if (this.#trouble !== undefined) throw this.#trouble;
   }
 
   #hear({ metadata: { name }, storageClassName, capacity }: CapacityObject): void {
     if (storageClassName !== this.#className || capacity === undefined) return;
     const bytes = bytesOf(capacity);
-    if (bytes > (this.bytes.get(name) ?? 0)) this.roseMs = performance.now();
+    if (bytes > (this.bytes.get(name) ?? 0)) this.roseMs ??= performance.now();
     this.bytes.set(name, bytes);
   }
 }

@@ -23,6 +23,8 @@ type PodObject = {
   };
 };
 
+type PodList = { readonly items: readonly PodObject[]; readonly metadata: { readonly resourceVersion: string } };
+
 /** The pods of a test as the API server tells of them: asking again and again would cost it more than scheduling them. */
 export class PodWatch {
   readonly pods = new Map<string, SeenPod>();
@@ -30,22 +32,31 @@ export class PodWatch {
   #running: Promise<void> = Promise.resolve();
   #trouble: unknown;
 
-  /** From now on: pods that were there before are not seen until they change. */
+  /** Resolves when all that is there has been told. */
   static async start(api: KubeApi): Promise<PodWatch> {
-    const { metadata } = (await api.get(`${PODS}?limit=1`)) as {
-      readonly metadata: { readonly resourceVersion: string };
-    };
     const watch = new PodWatch();
-    const hear = (type: string, object: unknown): void => watch.#hear(type, object as PodObject);
-    watch.#running = api.watch(PODS, metadata.resourceVersion, watch.#stopping.signal, hear).then(
-      () => {
-        watch.#trouble = new Error('the watch has ended');
-      },
-      (error) => {
-        watch.#trouble = error;
-      },
-    );
+    const version = await watch.#list(api);
+    watch.#running = watch.#follow(api, version).catch((error) => {
+      watch.#trouble = error;
+    });
     return watch;
+  }
+
+  /** The server ends a watch that it finds too slow, as one may be on a busy machine: from a new list on, again. */
+  async #follow(api: KubeApi, from: string): Promise<void> {
+    const hear = (type: string, object: unknown): void => this.#hear(type, object as PodObject);
+    for (let version = from; !this.#stopping.signal.aborted; ) {
+      await api.watch(PODS, version, this.#stopping.signal, hear);
+      if (!this.#stopping.signal.aborted) version = await this.#list(api);
+    }
+  }
+
+  async #list(api: KubeApi): Promise<string> {
+    const { items, metadata } = (await api.get(PODS)) as PodList;
+    const there = new Set(items.map((pod) => pod.metadata.name));
+    for (const name of this.pods.keys()) if (!there.has(name)) this.pods.delete(name);
+    for (const pod of items) this.#hear('MODIFIED', pod);
+    return metadata.resourceVersion;
   }
 
   count(is: (pod: SeenPod) => boolean): number {

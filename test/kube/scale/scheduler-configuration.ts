@@ -1,3 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+
 /** Whom a scheduler asks about pods of ours. */
 export type AskedExtender = {
   readonly port: number;
@@ -15,6 +19,15 @@ export type SchedulerSetup = {
   readonly profiles?: readonly object[];
   readonly featureGates?: Readonly<Record<string, boolean>>;
 };
+
+const SHIPPED = join(import.meta.dirname, '../../../docs/examples/scheduler-configuration.yaml');
+/** In the shipped configuration, the profile that the webhook sends pods of ours to. */
+export const OUR_PROFILE = 'nabustore';
+
+/** As users are told to configure their own scheduler. */
+export function shippedProfiles(): readonly object[] {
+  return (parse(readFileSync(SHIPPED, 'utf8')) as { readonly profiles: readonly object[] }).profiles;
+}
 
 const MARKER = 'nabustore.io/locality';
 
