@@ -4,13 +4,15 @@ import type { Clock, Timer } from '../../common/ports/index.ts';
 import { parsePolicy } from '../../engine/blob/index.ts';
 import type { AgedNodeReport, ControlClient, Volume } from '../../engine/control/index.ts';
 import { FAILURE_DOMAINS } from '../../engine/placement/index.ts';
-import type { ClusterSink, VolumeRecordFacts } from '../cluster/index.ts';
+import type { ClusterSink, Growth, VolumeRecordFacts } from '../cluster/index.ts';
 import type { WatchState } from './kind-watch.ts';
 import { measuredBy, UNMEASURED } from './measured-nodes.ts';
 
 export type ControlSourceOptions = {
   readonly control: Pick<ControlClient, 'getMap' | 'listVolumes' | 'listNodeReports'>;
   readonly sink: ClusterSink;
+  /** Tells that there is more to be read, and is told when it has been. */
+  readonly growth: Growth;
   /** Between two looks. */
   readonly pollMs: number;
   readonly clock: Clock;
@@ -19,6 +21,8 @@ export type ControlSourceOptions = {
 
 const CALL_TIMEOUT_MS = 10_000;
 const PAGE = 1000;
+/** A storage node that joins makes one capacity after another rise: one look for all of them. */
+const SOON_MS = 100;
 
 function recordFacts(volume: Volume): VolumeRecordFacts {
   const liveBytes = Number(volume.report?.liveBytes ?? 0);
@@ -66,7 +70,9 @@ export class ControlSource {
   readonly #nodes = new Told();
   readonly #volumes = new Told();
   readonly #stopping = new AbortController();
+  readonly #unlisten: () => void;
   #timer: Timer | undefined;
+  #isSoon = false;
   #looking: Promise<void> = Promise.resolve();
   #synced = false;
   #heardMs: number | undefined;
@@ -74,6 +80,7 @@ export class ControlSource {
 
   constructor(options: ControlSourceOptions) {
     this.#options = options;
+    this.#unlisten = options.growth.onNotice(() => this.#hurry());
   }
 
   get state(): WatchState {
@@ -95,15 +102,20 @@ export class ControlSource {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#unlisten();
     this.#timer?.cancel();
     await this.#looking;
   }
 
   async #look(): Promise<void> {
-    const { clock, logger, pollMs } = this.#options;
+    const { clock, growth, logger, pollMs } = this.#options;
+    const { noticed } = growth;
+    this.#timer = undefined;
+    this.#isSoon = false;
     try {
       await this.#readNodes();
       await this.#readVolumes();
+      growth.read(noticed);
       this.#synced = true;
       this.#heardMs = clock.monotonicMs();
       this.#trouble = '';
@@ -114,7 +126,17 @@ export class ControlSource {
       this.#trouble = error instanceof Error ? error.message : String(error);
       logger.warn('control cannot be read', { error });
     }
-    if (!this.#stopping.signal.aborted) this.#timer = clock.setTimer(() => this.start(), pollMs);
+    if (this.#stopping.signal.aborted) return;
+    this.#timer = clock.setTimer(() => this.start(), pollMs);
+    if (this.#trouble === '' && growth.isUnread) this.#hurry();
+  }
+
+  /** A look that runs may have passed what has grown: it is followed by another. */
+  #hurry(): void {
+    if (this.#timer === undefined || this.#isSoon) return;
+    this.#isSoon = true;
+    this.#timer.cancel();
+    this.#timer = this.#options.clock.setTimer(() => this.start(), SOON_MS);
   }
 
   async #readNodes(): Promise<void> {
