@@ -1,7 +1,7 @@
 import type { Handlers } from '../../common/grpc/index.ts';
 import { csi } from '../../proto/gen/messages.js';
 import type { services } from '../../proto/gen/services.js';
-import { NODE_KEY, refuse, requirePath, volumeIdOf, ZONE_KEY } from '../request/index.ts';
+import { refuse, requirePath, volumeIdOf, ZONE_KEY } from '../request/index.ts';
 import { checkExpandRequest, expandVolume } from './expand-volume.ts';
 import type { NodeParts } from './node-parts.ts';
 import { parsePublishRequest, publishVolume, unpublishVolume } from './publish-volume.ts';
@@ -38,7 +38,9 @@ export function nodeHandlers({ parts, zone, maxVolumes }: NodeServiceOptions): N
     nodeGetInfo: async () => ({
       nodeId: parts.nodeName,
       maxVolumesPerNode: BigInt(maxVolumes),
-      accessibleTopology: { segments: { [ZONE_KEY]: zone, [NODE_KEY]: parts.nodeName } },
+      // The zone alone. external-provisioner publishes one CSIStorageCapacity per class and distinct set of segments: with the node among
+      // them that is one per node, each to be asked for and written anew after each volume, and all of them the same.
+      accessibleTopology: { segments: { [ZONE_KEY]: zone } },
     }),
 
     nodeStageVolume: async (request, { signal, deadline: caller }) => {

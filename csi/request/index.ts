@@ -27,5 +27,5 @@ export {
 export { DEFAULT_FS_TYPE, FS_TYPES, type FsType } from './fs-type.ts';
 export { checkMountOptions } from './mount-options.ts';
 export { type Parameters, parseParameters } from './parameters.ts';
-export { isReachable, NODE_KEY, reachableTopologies, ZONE_KEY } from './topology.ts';
+export { isReachable, reachableTopologies, ZONE_KEY } from './topology.ts';
 export { formatVolumeContext, type MountPlan, nodeContextOf, parseVolumeContext } from './volume-context.ts';

@@ -3,7 +3,7 @@ import type { csi } from '../../proto/gen/messages.js';
 import { printable, refuse } from './fields.ts';
 
 export const ZONE_KEY = 'topology.nabustore.io/zone';
-export const NODE_KEY = 'topology.nabustore.io/node';
+const NODE_KEY = 'topology.nabustore.io/node';
 const KEYS: ReadonlySet<string> = new Set([ZONE_KEY, NODE_KEY]);
 
 export type Segments = { readonly zone?: string; readonly node?: string };

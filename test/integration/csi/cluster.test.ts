@@ -96,6 +96,11 @@ describe('volumes of a cluster over CSI', () => {
     });
   }
 
+  it('are told of a node by its zone alone, so that the provisioner publishes one capacity per zone', async () => {
+    const { accessibleTopology } = await node.nodeGetInfo({}, LIMIT);
+    assert.deepEqual(Object.keys(accessibleTopology?.segments ?? {}), ['topology.nabustore.io/zone']);
+  });
+
   it('keep the bytes of a raw block volume, and grow under its user', async () => {
     const life = await bring('raw', block(), 64n * MIB, { policy: 'ec:2+1' });
     const bytes = randomBytes(4 << 20);
