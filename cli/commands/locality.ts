@@ -4,6 +4,7 @@ import { NabuError } from '../../common/errors/index.ts';
 import { createLogger } from '../../common/logging/index.ts';
 import { realClock } from '../../common/ports/index.ts';
 import { LocalityReports, type NodeReport } from '../kube-reports.ts';
+import { LinkMeter } from '../link-meter.ts';
 import { parseContent, type ReportContent, type ReportSpec } from '../locality-report.ts';
 import { print, reportFailure, table } from '../output.ts';
 import { formatBytes } from '../quantity.ts';
@@ -14,6 +15,7 @@ type ReportOptions = {
   readonly kvCache: readonly string[];
   readonly stored?: boolean;
   readonly linkLoad?: string;
+  readonly link?: string;
   readonly valid: string;
   readonly every?: string;
   readonly kubeconfig?: string;
@@ -21,6 +23,8 @@ type ReportOptions = {
 };
 
 const FILE_LIMIT_BYTES = 1 << 20;
+/** So long a link is looked at where there is one report. */
+const LOOK_MS = 1000;
 
 export function register(program: Command): void {
   const locality = program.command('locality').description('what nodes tell schedulers that they have cached');
@@ -34,6 +38,7 @@ export function register(program: Command): void {
     .option('--kv-cache <id=cached/size>', 'the same for a pool of a KV cache', all, [])
     .option('--stored', 'all of these lie in NabuStore too')
     .option('--link-load <percent>', "how busy the node's link to storage is, 0 to 100")
+    .option('--link <device>', 'an interface or HCA of this machine, whose own counters say how busy it is')
     .option('--valid <seconds>', 'for so long it is believed, 5 to 3600', '90')
     .option('--every <seconds>', 'again and again until SIGTERM; default: once')
     .option('--kubeconfig <path>', 'default: as kubectl finds it, or as the pod that this runs in')
@@ -62,7 +67,9 @@ export function register(program: Command): void {
 
 async function reportOnce(node: string, options: ReportOptions): Promise<void> {
   const reports = await LocalityReports.open(options.kubeconfig);
-  const spec = await specOf(options);
+  const meter = await meterOf(options);
+  if (meter !== undefined) await realClock.sleep(LOOK_MS);
+  const spec = await specOf(options, meter);
   await reports.publish(node, spec);
   print(options.json === true, { node, ...spec }, () => `reported for ${node}: ${spec.contents.length} contents`);
 }
@@ -74,12 +81,14 @@ async function reportAgain(node: string, options: ReportOptions, every: string):
   const stopping = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
   const reports = await LocalityReports.open(options.kubeconfig);
-  await specOf(options); // what the command line says cannot get better
+  const meter = await meterOf(options);
+  await specOf(options, undefined); // what the command line says cannot get better
+  if (meter !== undefined) await realClock.sleep(LOOK_MS, stopping.signal).catch(() => undefined);
   let trouble: string | undefined;
   while (!stopping.signal.aborted) {
     const before = trouble;
     try {
-      await reports.publish(node, await specOf(options));
+      await reports.publish(node, await specOf(options, meter));
       trouble = '';
     } catch (err) {
       if (!NabuError.is(err)) throw err;
@@ -91,9 +100,15 @@ async function reportAgain(node: string, options: ReportOptions, every: string):
   }
 }
 
-async function specOf(options: ReportOptions): Promise<ReportSpec> {
+async function meterOf({ link, linkLoad }: ReportOptions): Promise<LinkMeter | undefined> {
+  if (link === undefined) return undefined;
+  if (linkLoad === undefined) return await LinkMeter.open(link, realClock);
+  throw NabuError.of('INVALID_ARGUMENT', { field: 'link', reason: 'with --link-load there is nothing to measure' });
+}
+
+async function specOf(options: ReportOptions, meter: LinkMeter | undefined): Promise<ReportSpec> {
   const read: unknown = options.file === undefined ? {} : await fileOf(options.file);
-  const load = options.linkLoad ?? Reflect.get(Object(read), 'linkLoadPercent');
+  const load = (await meter?.percent()) ?? options.linkLoad ?? Reflect.get(Object(read), 'linkLoadPercent');
   const given: unknown = Reflect.get(Object(read), 'contents') ?? [];
   if (!Array.isArray(given))
     throw NabuError.of('INVALID_ARGUMENT', { field: `contents of ${options.file}`, reason: 'it is not a list' });

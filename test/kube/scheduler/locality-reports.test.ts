@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   ApiextensionsV1Api,
@@ -98,6 +101,33 @@ describe('locality reports in a real API server', () => {
     assert.match(await nabu('ls'), /^c +\d+ s +- +pool 2.79 GiB$/m);
     await assert.rejects(nabu('report', 'nobody', '--model', 'm=1G'), /nodes "nobody" not found/);
     await assert.rejects(nabu('report', 'c', '--model', 'm=2G/1G'), /cachedBytes is more than sizeBytes/);
+  });
+
+  it('are published again and again by nabu locality, with what a file says then, until it is told to end', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nabu-locality-'));
+    const file = join(folder, 'cached.json');
+    writeFileSync(file, JSON.stringify({ contents: [MODEL] }));
+    const args = ['locality', 'report', 'a', '--file', file, '--every', '1', '--kubeconfig', plane.kubeconfig];
+    const child = spawn(process.execPath, [...NABU, ...args], { stdio: 'ignore' });
+    const gone = once(child, 'exit');
+    try {
+      const specOf = async () => (await objects.getClusterCustomObject({ ...KIND, name: 'a' })).spec;
+      const first = await until('there is a report', WAIT_MS, specOf);
+      writeFileSync(file, JSON.stringify({ contents: [{ ...MODEL, cachedBytes: 5 }], linkLoadPercent: 7 }));
+      await until('the next one says what is in the file', WAIT_MS, async () => {
+        const { reportedAt, contents, linkLoadPercent } = await specOf();
+        return reportedAt > first.reportedAt && contents[0].cachedBytes === 5 && linkLoadPercent === 7
+          ? true
+          : undefined;
+      });
+      child.kill('SIGTERM');
+      assert.deepEqual(await gone, [0, null]);
+    } finally {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+      await gone;
+      rmSync(folder, { recursive: true });
+      await objects.deleteClusterCustomObject({ ...KIND, name: 'a' });
+    }
   });
 
   it('are written by a pod for its own node alone, unless it may for all', async function () {
