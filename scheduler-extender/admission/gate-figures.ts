@@ -2,7 +2,10 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { GateController } from '../gate/index.ts';
 
 /** What the gate has done, beside the figures of the webhook. */
-export function gateFigures(registry: Registry, gate: Pick<GateController, 'waiting' | 'unjudged' | 'lifted'>): void {
+export function gateFigures(
+  registry: Registry,
+  gate: Pick<GateController, 'waiting' | 'unjudged' | 'lifted' | 'isOpen'>,
+): void {
   new Gauge({
     registers: [registry],
     name: 'nabustore_gate_waiting_pods',
@@ -17,6 +20,14 @@ export function gateFigures(registry: Registry, gate: Pick<GateController, 'wait
     help: 'Pods that are with a scheduler and neither placed nor refused.',
     collect() {
       this.set(gate.unjudged);
+    },
+  });
+  new Gauge({
+    registers: [registry],
+    name: 'nabustore_gate_open',
+    help: '1 while an extender answers and this one is elected to lift gates, else 0.',
+    collect() {
+      this.set(gate.isOpen ? 1 : 0);
     },
   });
   let told = 0;

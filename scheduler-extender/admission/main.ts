@@ -9,7 +9,7 @@ import { hostPort, labelsOf, listOf, rulesOf } from '../config/index.ts';
 import { ExtenderHealth, GateController, KubeGatedPods, readyProbe } from '../gate/index.ts';
 import { limitHeapGrowth } from '../heap-limits.ts';
 import { MARKER_RESOURCE } from '../kube/index.ts';
-import { KubeLeaseStore, LeaderLease } from '../leader/index.ts';
+import { KubeEndpointStore, KubeLeaseStore, LeaderLease } from '../leader/index.ts';
 import { HealthServer } from '../server/index.ts';
 import { ClusterWatches, openControlSource } from '../watch/index.ts';
 import { gateFigures } from './gate-figures.ts';
@@ -18,6 +18,8 @@ import type { SchedulerAdmissionConfig } from './options.ts';
 import { type Admission, placePod } from './place-pod.ts';
 
 export { SCHEDULER_ADMISSION_CONFIG } from './options.ts';
+
+const CUT_TIMEOUT_MS = 2000;
 
 type Gate = { readonly controller: GateController; stop(): Promise<void> };
 
@@ -34,12 +36,22 @@ async function startGate(
       reason: 'gates are lifted while it answers: say where',
     });
   const { kubeconfig } = config;
-  const health = new ExtenderHealth(readyProbe(config.extender), realClock, logger);
   const api = await KubeGatedPods.open({ kubeconfig, gate: GATE, marker: MARKER_RESOURCE, clock: realClock, logger });
   const store = config.lease === '' ? undefined : await KubeLeaseStore.open(kubeconfig, config.lease);
   const lease =
     store &&
     new LeaderLease({ store, identity, clock: realClock, logger, onElected: () => logger.info('gates are ours') });
+  const service =
+    config.service === ''
+      ? undefined
+      : await KubeEndpointStore.open({ kubeconfig, service: config.service, address: '', ports: {} });
+  const breaker = async (): Promise<boolean> => {
+    if (lease?.isHeld === false) return false;
+    await service?.cut(AbortSignal.timeout(CUT_TIMEOUT_MS));
+    if (service !== undefined) logger.warn('nobody is behind the Service any more: the extender hangs');
+    return true;
+  };
+  const health = new ExtenderHealth(readyProbe(config.extender), realClock, logger, breaker);
   const closed = (): string | undefined => {
     if (lease?.isHeld === false) return 'another one lifts gates, or nobody is elected yet';
     return health.unhealthy();

@@ -42,6 +42,11 @@ export const SCHEDULER_ADMISSION_CONFIG = defineConfig('scheduler-admission', {
     'where the extender tells its health without TLS, http://HOST:PORT; needed where gates are lifted',
     '',
   ),
+  service: option(
+    z.string(),
+    'NAMESPACE/NAME of the Service that leads to the extender, as its own --service: nobody is behind it while that hangs',
+    '',
+  ),
   lease: option(z.string(), 'NAMESPACE/NAME of the Lease whose holder lifts gates; empty: this one does always', ''),
   identity,
   ...WATCH_OPTIONS,

@@ -68,6 +68,10 @@ export class GateController implements GatedPodSink {
     return this.#sum(({ asking }) => asking);
   }
 
+  get isOpen(): boolean {
+    return this.#options.closed() === undefined;
+  }
+
   get lifted(): number {
     return this.#lifted;
   }

@@ -97,8 +97,8 @@ export class KubeGatedPods implements GatedPodApi {
     while (!signal.aborted) {
       try {
         if (version === '') version = await this.#list(sink, signal);
-        version = await this.#watch(sink, version, signal);
         retryMs = FIRST_RETRY_MS;
+        version = await this.#watch(sink, version, signal);
       } catch (error) {
         if (signal.aborted) return;
         version = '';

@@ -17,8 +17,10 @@ export type AnsweringEndpointOptions = {
 };
 
 const LOOK_MS = 250;
-/** Somebody may have taken away what was written. */
-const AGAIN_MS = 30_000;
+/** Somebody may have taken away what was written: the gate does where this one seems to hang. */
+const AGAIN_MS = 5000;
+/** After such a pause that is likely. */
+const HELD_MS = 1000;
 const WRITE_TIMEOUT_MS = 5000;
 
 /**
@@ -31,6 +33,7 @@ export class AnsweringEndpoint {
   #running: Promise<void> = Promise.resolve();
   /** When what is written is to be written again; undefined: nothing is. */
   #againMs: number | undefined;
+  #lookedMs = Number.POSITIVE_INFINITY;
 
   constructor(options: AnsweringEndpointOptions) {
     this.#options = options;
@@ -57,6 +60,9 @@ export class AnsweringEndpoint {
   async #look(): Promise<void> {
     const { store, isAnswering, clock, logger } = this.#options;
     const isWritten = this.#againMs !== undefined;
+    const nowMs = clock.monotonicMs();
+    const wasHeld = nowMs - this.#lookedMs > HELD_MS;
+    this.#lookedMs = nowMs;
     const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(WRITE_TIMEOUT_MS)]);
     try {
       if (!isAnswering()) {
@@ -64,7 +70,7 @@ export class AnsweringEndpoint {
         this.#againMs = undefined;
         return;
       }
-      if (this.#againMs !== undefined && clock.monotonicMs() < this.#againMs) return;
+      if (this.#againMs !== undefined && nowMs < this.#againMs && !wasHeld) return;
       await store.write(signal);
       this.#againMs = clock.monotonicMs() + AGAIN_MS;
       if (!isWritten) logger.info('the Service leads here');

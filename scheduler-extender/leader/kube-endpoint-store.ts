@@ -84,6 +84,11 @@ export class KubeEndpointStore implements EndpointStore {
     await asked(this.#clear(), signal);
   }
 
+  /** Nobody does, whoever is named. */
+  async cut(signal: AbortSignal): Promise<void> {
+    await asked(this.#empty(), signal);
+  }
+
   async #write(): Promise<void> {
     const [namespace, name] = [this.#namespace, this.#name];
     const found = await this.#read();
@@ -98,9 +103,15 @@ export class KubeEndpointStore implements EndpointStore {
   }
 
   async #clear(): Promise<void> {
+    await this.#empty(this.#options.address);
+  }
+
+  /** `address`: unless another one is named. */
+  async #empty(address?: string): Promise<void> {
     const [namespace, name] = [this.#namespace, this.#name];
     const found = await this.#read();
-    if (found?.endpoints?.[0]?.addresses[0] !== this.#options.address) return;
+    const named = found?.endpoints?.[0]?.addresses[0];
+    if (found === undefined || named === undefined || (address !== undefined && named !== address)) return;
     await this.#discovery.replaceNamespacedEndpointSlice({ namespace, name, body: { ...found, endpoints: [] } });
   }
 

@@ -139,4 +139,58 @@ describe('the health of an extender', () => {
     assert.match(health.unhealthy() ?? '', /another one answers/);
     await health.stop();
   });
+
+  describe('and its Service', () => {
+    let clock: SimClock;
+    let answer: 'good' | 'hang' | 'bad';
+    let isElected: boolean;
+    let cuts: number;
+    let health: ExtenderHealth;
+
+    beforeEach(async () => {
+      clock = new SimClock();
+      answer = 'good';
+      isElected = true;
+      cuts = 0;
+      const probe = (signal: AbortSignal): Promise<void> => {
+        if (answer === 'good') return Promise.resolve();
+        if (answer === 'bad') return Promise.reject(new Error('refused'));
+        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+      };
+      health = new ExtenderHealth(probe, clock, silentLogger, async () => {
+        if (isElected) cuts++;
+        return isElected;
+      });
+      health.start();
+      await clock.advance(1000);
+    });
+    afterEach(() => health.stop());
+
+    it('are parted once when it begins to hang, and again only when it has answered since', async () => {
+      answer = 'hang';
+      await clock.advance(900);
+      assert.equal(cuts, 0, 'one late answer is no hang');
+      await clock.advance(60_000);
+      assert.equal(cuts, 1);
+      answer = 'good';
+      await clock.advance(1000);
+      answer = 'hang';
+      await clock.advance(3000);
+      assert.equal(cuts, 2);
+    });
+
+    it('stay together where it refuses, or another one lifts gates', async () => {
+      answer = 'bad';
+      await clock.advance(5000);
+      assert.equal(cuts, 0);
+      answer = 'good';
+      await clock.advance(1000);
+      [answer, isElected] = ['hang', false];
+      await clock.advance(5000);
+      assert.equal(cuts, 0);
+      isElected = true;
+      await clock.advance(1000);
+      assert.equal(cuts, 1);
+    });
+  });
 });

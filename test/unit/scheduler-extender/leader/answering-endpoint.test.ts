@@ -6,7 +6,7 @@ import { AnsweringEndpoint } from '../../../../scheduler-extender/leader/index.t
 function setUp() {
   const clock = new SimClock();
   const said: string[] = [];
-  const state = { isAnswering: false, isReachable: true };
+  const state = { isAnswering: false, isReachable: true, heldMs: 0 };
   const say = async (what: string): Promise<void> => {
     if (!state.isReachable) throw new Error('unreachable');
     said.push(what);
@@ -14,7 +14,12 @@ function setUp() {
   const endpoint = new AnsweringEndpoint({
     store: { write: () => say('me'), clear: () => say('nobody') },
     isAnswering: () => state.isAnswering,
-    clock,
+    clock: {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: () => clock.monotonicMs() + state.heldMs,
+      setTimer: (callback, delayMs) => clock.setTimer(callback, delayMs),
+      sleep: (delayMs, signal) => clock.sleep(delayMs, signal),
+    },
     logger: silentLogger,
   });
   endpoint.start();
@@ -53,8 +58,18 @@ describe('the Service of those who answer in turn', () => {
   it('is led there again where somebody has taken that away', async () => {
     const { clock, said, state, endpoint } = setUp();
     state.isAnswering = true;
-    await clock.advance(65_000);
+    await clock.advance(11_000);
     assert.deepEqual(said, ['me', 'me', 'me']);
+    await endpoint.stop();
+  });
+
+  it('is led there again at once by one that was held: the gate takes it from one that hangs', async () => {
+    const { clock, said, state, endpoint } = setUp();
+    state.isAnswering = true;
+    await clock.advance(1000);
+    state.heldMs = 3000;
+    await clock.advance(300);
+    assert.deepEqual(said, ['me', 'me']);
     await endpoint.stop();
   });
 });
