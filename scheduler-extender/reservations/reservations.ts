@@ -41,6 +41,8 @@ export class Reservations {
   readonly #ofPod = new Map<string, Set<string>>();
   readonly #ofClaimUid = new Map<string, string>();
   #heldBytes = 0;
+  /** Of those held, of volumes that may be there already. */
+  #provisioningBytes = 0;
 
   constructor(clock: Clock, times: ReservationTimes = DEFAULT_TIMES) {
     this.#clock = clock;
@@ -64,7 +66,7 @@ export class Reservations {
 
   /** Raw bytes that the published capacity of that key may not show yet, without those of the claims named. */
   unpublishedBytes(capacityKey: string, own: readonly Pick<Reserved, 'claimKey'>[]): number {
-    return this.heldBytes(own) + this.#settled.unshownBytes(capacityKey);
+    return this.heldBytes(own) + this.#settled.unshownBytes(capacityKey, this.#provisioningBytes);
   }
 
   /** Filter let the pod pass: what it promised the pod before is replaced. */
@@ -102,17 +104,19 @@ export class Reservations {
 
   /** The choice of a node was taken back (the driver said RESOURCE_EXHAUSTED): the pod will be asked about again. */
   gaveUp(claimKey: string): void {
-    if (this.#stages.provisioning.has(claimKey)) this.#leave(claimKey);
+    if (this.#stages.provisioning.has(claimKey)) this.drop(claimKey);
   }
 
   /** The claim is gone: no volume is to be made. */
   drop(claimKey: string): void {
     this.#leave(claimKey);
+    this.#settled.notMade(this.#provisioningBytes);
   }
 
   /** A capacity was published, by so many raw bytes lower than before. */
   published(capacityKey: string, fallenBytes: number): void {
-    this.#settled.published(capacityKey, fallenBytes);
+    this.#expire();
+    this.#settled.published(capacityKey, fallenBytes, this.#provisioningBytes);
   }
 
   unpublished(capacityKey: string): void {
@@ -129,6 +133,7 @@ export class Reservations {
     const untilMs = this.#clock.monotonicMs() + lifetimeMs;
     this.#stages[stage].set(claimKey, { claimKey, claimUid, rawBytes, podUid, untilMs });
     this.#heldBytes += rawBytes;
+    if (stage === 'provisioning') this.#provisioningBytes += rawBytes;
     if (claimUid !== '') this.#ofClaimUid.set(claimUid, claimKey);
     if (podUid === '') return;
     const claims = this.#ofPod.get(podUid) ?? new Set();
@@ -139,6 +144,7 @@ export class Reservations {
   #leave(claimKey: string): Charge | undefined {
     const charge = this.#find(claimKey);
     if (charge === undefined) return undefined;
+    if (this.#stages.provisioning.has(claimKey)) this.#provisioningBytes -= charge.rawBytes;
     for (const stage of STAGES) this.#stages[stage].delete(claimKey);
     this.#heldBytes -= charge.rawBytes;
     this.#ofClaimUid.delete(charge.claimUid);
@@ -153,7 +159,7 @@ export class Reservations {
     for (const stage of STAGES) {
       for (const { claimKey, untilMs } of this.#stages[stage].values()) {
         if (untilMs > nowMs) break;
-        this.#leave(claimKey);
+        this.drop(claimKey);
       }
     }
   }

@@ -9,6 +9,8 @@ type Step = { readonly atMs: number; readonly totalBytes: number };
  * Volumes that are there and that published capacities may not show yet. One running total of all that was made, and for each object
  * that publishes a capacity how much of the total it shows: as much as its figure has fallen by, and whatever is older than a moment
  * when it was published, or older than the longest that publishing takes.
+ *
+ * A figure may fall by a volume before we hear that it is there: it then shows more than the total, by at most what is on its way.
  */
 export class SettledBytes {
   readonly #clock: Clock;
@@ -37,21 +39,32 @@ export class SettledBytes {
     this.#steps.push({ atMs: this.#clock.monotonicMs(), totalBytes: this.#totalBytes });
   }
 
-  /** The object was published anew, by so many raw bytes lower than before (below 0: higher; 0: for the first time). */
-  published(key: string, fallenBytes: number): void {
+  /**
+   * The object was published anew, by so many raw bytes lower than before (below 0: higher; 0: for the first time), while so many bytes
+   * of volumes were being made.
+   */
+  published(key: string, fallenBytes: number, onTheirWayBytes: number): void {
     const surely = this.#totalBefore(this.#clock.monotonicMs() - SAME_MOMENT_MS);
     const shown = (this.#shownBy.get(key) ?? 0) + Math.max(0, fallenBytes);
-    this.#shownBy.set(key, Math.min(this.#totalBytes, Math.max(shown, surely)));
+    this.#shownBy.set(key, Math.min(this.#totalBytes + onTheirWayBytes, Math.max(shown, surely)));
+  }
+
+  /** A volume that was on its way is not made after all: what was seen of it was something else. */
+  notMade(onTheirWayBytes: number): void {
+    for (const [key, shown] of this.#shownBy) {
+      this.#shownBy.set(key, Math.min(shown, this.#totalBytes + onTheirWayBytes));
+    }
   }
 
   withdrawn(key: string): void {
     this.#shownBy.delete(key);
   }
 
-  /** What the object's figure may not show. */
-  unshownBytes(key: string): number {
+  /** What the object's figure may not show; below 0 where it shows some of what is on its way. */
+  unshownBytes(key: string, onTheirWayBytes: number): number {
     this.#forgetOld();
-    return this.#totalBytes - Math.max(this.#shownBy.get(key) ?? 0, this.#oldBytes);
+    const shown = Math.max(this.#shownBy.get(key) ?? 0, this.#oldBytes);
+    return this.#totalBytes - Math.min(shown, this.#totalBytes + onTheirWayBytes);
   }
 
   #forgetOld(): void {

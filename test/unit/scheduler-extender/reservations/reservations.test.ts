@@ -61,6 +61,31 @@ describe('reservations', () => {
     assert.deepEqual([held.unpublishedBytes('x', []), held.unpublishedBytes('y', [])], [0, 20]);
   });
 
+  it('count once where a published capacity falls before the volume is heard of', () => {
+    const held = new Reservations(new SimClock(), TIMES);
+    held.published('x', 0);
+    for (const name of ['a', 'b', 'c']) held.provisioning(one(name));
+    assert.equal(held.unpublishedBytes('x', []), 30);
+    held.published('x', 20);
+    assert.deepEqual([held.heldBytes([]), held.unpublishedBytes('x', [])], [30, 10]);
+    assert.equal(
+      held.unpublishedBytes('x', [one('a')]),
+      0,
+      'a claim that is asked about again takes no more than it has',
+    );
+    held.made('ns/a');
+    held.made('ns/b');
+    assert.equal(held.unpublishedBytes('x', []), 10);
+    held.published('x', 500);
+    assert.equal(held.unpublishedBytes('x', []), 0, 'what else a figure falls by is nothing that was made');
+    held.gaveUp('ns/c');
+    assert.equal(held.unpublishedBytes('x', []), 0);
+    held.provisioning(one('d'));
+    held.published('x', 0);
+    held.promise('p', [one('e')]);
+    assert.equal(held.unpublishedBytes('x', [one('d')]), 10, 'nor is it of one that is made later');
+  });
+
   it('are surely shown by what was published a moment later, or a long while after', async () => {
     const clock = new SimClock();
     const held = new Reservations(clock, TIMES);
