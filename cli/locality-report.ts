@@ -10,11 +10,19 @@ export type ReportContent = {
   readonly cachedBytes: number;
   readonly stored?: boolean;
 };
+/** Units of a resource on a NUMA node. */
+export type ReportDevices = {
+  readonly resource: string;
+  readonly numaNode: number;
+  readonly total: number;
+  readonly free: number;
+};
 export type ReportSpec = {
   readonly reportedAt: string;
   readonly validSeconds: number;
   readonly linkLoadPercent?: number;
   readonly contents: readonly ReportContent[];
+  readonly devices?: readonly ReportDevices[];
 };
 
 const CONTENT = /^([^=\s]+)=([^/\s]+)(?:\/([^/\s]+))?$/;

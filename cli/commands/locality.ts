@@ -6,6 +6,7 @@ import { realClock } from '../../common/ports/index.ts';
 import { LocalityReports, type NodeReport } from '../kube-reports.ts';
 import { LinkMeter } from '../link-meter.ts';
 import { parseContent, type ReportContent, type ReportSpec } from '../locality-report.ts';
+import { nodeDevices } from '../node-devices.ts';
 import { print, reportFailure, table } from '../output.ts';
 import { formatBytes } from '../quantity.ts';
 
@@ -16,6 +17,7 @@ type ReportOptions = {
   readonly stored?: boolean;
   readonly linkLoad?: string;
   readonly link?: string;
+  readonly devices?: string | boolean;
   readonly valid: string;
   readonly every?: string;
   readonly kubeconfig?: string;
@@ -23,6 +25,8 @@ type ReportOptions = {
 };
 
 const FILE_LIMIT_BYTES = 1 << 20;
+/** Kubernetes, "Monitoring device plugin resources": root's alone, as the folder is. */
+const POD_RESOURCES = '/var/lib/kubelet/pod-resources/kubelet.sock';
 /** So long a link is looked at where there is one report. */
 const LOOK_MS = 1000;
 
@@ -39,6 +43,10 @@ export function register(program: Command): void {
     .option('--stored', 'all of these lie in NabuStore too')
     .option('--link-load <percent>', "how busy the node's link to storage is, 0 to 100")
     .option('--link <device>', 'an interface or HCA of this machine, whose own counters say how busy it is')
+    .option(
+      '--devices [socket]',
+      `which of our devices are free on which NUMA node, as the kubelet of this machine says`,
+    )
     .option('--valid <seconds>', 'for so long it is believed, 5 to 3600', '90')
     .option('--every <seconds>', 'again and again until SIGTERM; default: once')
     .option('--kubeconfig <path>', 'default: as kubectl finds it, or as the pod that this runs in')
@@ -112,6 +120,8 @@ async function specOf(options: ReportOptions, meter: LinkMeter | undefined): Pro
   const given: unknown = Reflect.get(Object(read), 'contents') ?? [];
   if (!Array.isArray(given))
     throw NabuError.of('INVALID_ARGUMENT', { field: `contents of ${options.file}`, reason: 'it is not a list' });
+  const socket = options.devices === true ? POD_RESOURCES : options.devices;
+  const devices = typeof socket === 'string' ? await nodeDevices(socket) : [];
   const isStored = options.stored === true;
   const contents: ReportContent[] = [
     ...given, // the API server has the schema, and says which field is wrong
@@ -123,6 +133,7 @@ async function specOf(options: ReportOptions, meter: LinkMeter | undefined): Pro
     validSeconds: wholeOf('valid', options.valid, 5, 3600),
     ...(load === undefined ? {} : { linkLoadPercent: wholeOf('linkLoadPercent', String(load), 0, 100) }),
     contents,
+    ...(devices.length === 0 ? {} : { devices }),
   };
 }
 

@@ -16,6 +16,7 @@ import { ClassTable } from './class-table.ts';
 import { DeviceClassTable } from './device-class-table.ts';
 import { LocalityTable } from './locality-table.ts';
 import { NodeTable } from './node-table.ts';
+import { NumaTable } from './numa-table.ts';
 import { PodTable } from './pod-table.ts';
 import { SliceTable } from './slice-table.ts';
 import {
@@ -97,6 +98,7 @@ export class ClusterIndex implements ClusterSink {
   readonly classes = new ClassTable();
   readonly capacities = new CapacityTable();
   readonly slices = new SliceTable(this.nodes);
+  readonly numa = new NumaTable(this.nodes);
   readonly deviceClasses = new DeviceClassTable();
   readonly localities = new LocalityTable();
   readonly storage = new StorageTable(this.nodes, this.localities);
@@ -151,11 +153,13 @@ export class ClusterIndex implements ClusterSink {
       key: ({ node }) => node,
       put: (facts) => {
         this.localities.put(facts);
+        this.numa.put(facts.node, facts.devices);
         if (facts.linkLoad === undefined) this.#removeLink(facts.node);
         else this.#putLink(facts.node, facts.linkLoad);
       },
       remove: (key) => {
         this.localities.remove(key);
+        this.numa.remove(key);
         this.#removeLink(key);
       },
     },

@@ -1,5 +1,6 @@
 import { NabuError } from '../../common/errors/index.ts';
 import { type Json, listAt, metadataOf, numberAt, objectAt, objectOf, requiredText, textAt } from './fields.ts';
+import { RESOURCE_PREFIX } from './names.ts';
 
 /** A model, or the pool of a KV cache, and what of it a node has. */
 export type HeldContent = {
@@ -14,6 +15,15 @@ export type HeldContent = {
   readonly isStored: boolean;
 };
 
+/** Units of a resource on a NUMA node. */
+export type ReportedDevices = {
+  readonly resource: string;
+  readonly numaNode: number;
+  readonly total: number;
+  /** At most the total. */
+  readonly free: number;
+};
+
 /** What we keep of a nabustore.io/v1alpha1 LocalityReport: what a node says of itself. */
 export type LocalityReportFacts = {
   /** Of the report, and of the node that it is about. */
@@ -26,10 +36,20 @@ export type LocalityReportFacts = {
   /** How busy the node's link to storage is, 0 to 1; undefined: it does not say. */
   readonly linkLoad: number | undefined;
   readonly contents: readonly HeldContent[];
+  readonly devices: readonly ReportedDevices[];
 };
 
 /** What the schema of the resource (charts/nabustore/crds) allows. Looked at here too: a cluster may have another one. */
-export const REPORT_LIMITS = { contents: 128, names: 8, nameChars: 128, minValidS: 5, maxValidS: 3600 } as const;
+export const REPORT_LIMITS = {
+  contents: 128,
+  names: 8,
+  nameChars: 128,
+  devices: 64,
+  units: 4096,
+  numaNodes: 1024,
+  minValidS: 5,
+  maxValidS: 3600,
+} as const;
 
 /** RFC 3339, as `date-time` of the API server. */
 const STAMP = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
@@ -74,6 +94,16 @@ function contentOf(value: unknown, field: string): HeldContent {
   return { kind, id, names: [...new Set(names)], sizeBytes, cachedBytes, isStored: given.stored === true };
 }
 
+function devicesOf(value: unknown, field: string): ReportedDevices {
+  const given = objectOf(value);
+  const resource = nameOf(given.resource, `${field}.resource`);
+  if (!resource.startsWith(RESOURCE_PREFIX))
+    throw refused(`${field}.resource`, `does not begin with ${RESOURCE_PREFIX}`);
+  const numaNode = whole(given, 'numaNode', REPORT_LIMITS.numaNodes - 1, field);
+  const total = whole(given, 'total', REPORT_LIMITS.units, field);
+  return { resource, numaNode, total, free: whole(given, 'free', total, field) };
+}
+
 /** Throws INVALID_ARGUMENT that names the first field that makes no sense: then nothing of the report is believed. */
 export function localityReportFacts(value: unknown): LocalityReportFacts {
   const report = objectOf(value);
@@ -90,5 +120,9 @@ export function localityReportFacts(value: unknown): LocalityReportFacts {
   const contents = listed.map((content, at) => contentOf(content, `spec.contents[${at}]`));
   const ids = new Set(contents.map(({ kind, id }) => `${kind}:${id}`));
   if (ids.size < contents.length) throw refused('spec.contents', 'names one content twice');
-  return { node, reportedAt, reportedAtMs, validMs: validS * 1000, linkLoad, contents };
+  const said = listOf(spec, 'devices', REPORT_LIMITS.devices, 'spec');
+  const devices = said.map((device, at) => devicesOf(device, `spec.devices[${at}]`));
+  const places = new Set(devices.map(({ resource, numaNode }) => `${numaNode} ${resource}`));
+  if (places.size < devices.length) throw refused('spec.devices', 'names one resource of a NUMA node twice');
+  return { node, reportedAt, reportedAtMs, validMs: validS * 1000, linkLoad, contents, devices };
 }

@@ -26,18 +26,29 @@ export class HcaUse {
 
   /**
    * How much longer all takes that comes over the link because HCA and memory are on two NUMA nodes: 1, or more where what is asked for
-   * is not expected to be free on one. What is in use is taken to be spread evenly: the API shows how many units a node has on which
-   * NUMA node (ResourceSlices), and how many are in use, not which.
+   * is not free on one.
    */
   numaStretch(slot: Slot): number {
     let inside = 1;
     for (const [resource, wanted] of this.#asked) {
-      const units = this.#index.slices.units(slot, resource);
-      if (units === undefined) continue; // a device plugin tells the API counts alone
-      const free = units.mostOnOne * (1 - this.#usedShare(slot, resource));
-      inside = Math.min(inside, free / wanted);
+      const free = this.#freeOnOne(slot, resource) ?? wanted;
+      inside = Math.min(inside, Math.max(free, 0) / wanted);
     }
     return 1 + (this.#weights.numaSlowdown - 1) * (1 - inside);
+  }
+
+  /**
+   * By the node's own report, less what pods have taken since; else by ResourceSlices, which say how many units are where, not which are
+   * in use: that is taken to be spread evenly. Undefined where neither tells: a device plugin shows the API counts alone.
+   */
+  #freeOnOne(slot: Slot, resource: string): number | undefined {
+    const reported = this.#index.numa.units(slot, resource);
+    if (reported !== undefined) {
+      const since = (this.#index.nodes.devices(resource)?.used[slot] ?? 0) - reported.used;
+      return reported.mostFree - Math.max(0, since);
+    }
+    const published = this.#index.slices.units(slot, resource);
+    return published === undefined ? undefined : published.mostOnOne * (1 - this.#usedShare(slot, resource));
   }
 
   #usedShare(slot: Slot, resource: string): number {

@@ -22,8 +22,8 @@ export type FreshReportsOptions = {
   readonly logger: Logger;
 };
 
-function namesIn({ contents }: LocalityReportFacts): number {
-  return contents.reduce((sum, { names }) => sum + 1 + names.length, 1);
+function namesIn({ contents, devices }: LocalityReportFacts): number {
+  return contents.reduce((sum, { names }) => sum + 1 + names.length, 1 + devices.length);
 }
 
 /**

@@ -50,6 +50,8 @@ export class PodResourcesDouble {
   readonly socket: string;
   /** What containers hold; those of one pod are listed together. */
   containers: DoubleContainer[] = [];
+  /** All that the node has, by resource: ids by NUMA node. */
+  allocatable: Readonly<Record<string, readonly (readonly string[])[]>> = {};
   lists = 0;
   gets = 0;
   #manners: PodResourcesManners = {};
@@ -68,6 +70,7 @@ export class PodResourcesDouble {
     server.add(services['v1.PodResourcesLister'], {
       list: (_request, { signal }) => this.#list(signal),
       get: (request, { signal }) => this.#get(request, signal),
+      getAllocatableResources: async () => ({ devices: this.#allocatable() }),
     });
     this.#server = server;
     await server.listen({ kind: 'unix', path: this.socket });
@@ -117,6 +120,12 @@ export class PodResourcesDouble {
     const found = podResources.find(({ name, namespace }) => name === podName && namespace === podNamespace);
     if (found === undefined) throw unknownStatus(`pod ${podName} in namespace ${podNamespace} not found`);
     return { podResources: found };
+  }
+
+  #allocatable(): MessageInit<v1.ContainerDevices>[] {
+    return Object.entries(this.allocatable).flatMap(([resourceName, byNuma]) =>
+      byNuma.flatMap((ids, ID) => ids.map((id) => ({ resourceName, deviceIds: [id], topology: { nodes: [{ ID }] } }))),
+    );
   }
 
   #claims({ claimed = [], pod, namespace = 'default' }: DoubleContainer): MessageInit<v1.DynamicResource>[] {

@@ -73,6 +73,8 @@ describe('locality reports in a real API server', () => {
       [/spec\.reportedAt/, { reportedAt: 'now' }],
       [/spec\.linkLoadPercent/, { linkLoadPercent: 101 }],
       [/unknown field/, { linkLoad: 0.5 }],
+      [/free is more than total/, { devices: [{ resource: 'nabustore.io/rdma', numaNode: 0, total: 1, free: 2 }] }],
+      [/spec\.devices\[0\]\.resource/, { devices: [{ resource: 'cpu', numaNode: 0, total: 1, free: 1 }] }],
       [/spec\.contents\[0\]\.kind/, { contents: [{ ...MODEL, kind: 'Blob' }] }],
       [/spec\.contents\[0\]\.id/, { contents: [{ ...MODEL, id: 'a,b' }] }],
       [/spec\.contents\[0\]\.names\[0\]/, { contents: [{ ...MODEL, names: ['a b'] }] }],
@@ -169,7 +171,10 @@ describe('locality reports in a real API server', () => {
 
   describe('and a real scheduler', () => {
     before(async () => {
-      await publish('a', { linkLoadPercent: 10 });
+      await publish('a', {
+        linkLoadPercent: 10,
+        devices: [{ resource: 'nabustore.io/rdma', numaNode: 0, total: 4, free: 4 }],
+      });
       await publish('b', { contents: [MODEL] });
       extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
       await extender.untilReady();

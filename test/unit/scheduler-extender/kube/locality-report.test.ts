@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { localityReportFacts } from '../../../../scheduler-extender/kube/index.ts';
 import { type Given, reportObject } from '../../../support/extender/objects.ts';
 
+const HCAS = { resource: 'nabustore.io/rdma', numaNode: 0, total: 4, free: 1 };
 const MODEL = { kind: 'Model', id: 'llama', sizeBytes: 100, cachedBytes: 40 };
 
 function refusal(contents: readonly Given[], spec: Given = {}): string {
@@ -40,6 +41,11 @@ describe('a locality report', () => {
       ['spec.linkLoadPercent', [], { linkLoadPercent: 101 }],
       ['spec.linkLoadPercent', [], { linkLoadPercent: null }],
       ['contents[0].kind', [{ ...MODEL, kind: 'constructor' }]],
+      ['spec.devices[0].resource', [], { devices: [{ ...HCAS, resource: 'example.com/gpu' }] }],
+      ['spec.devices[0].free', [], { devices: [{ ...HCAS, free: 5 }] }],
+      ['spec.devices[0].numaNode', [], { devices: [{ ...HCAS, numaNode: -1 }] }],
+      ['names one resource of a NUMA node twice', [], { devices: [HCAS, HCAS] }],
+      ['spec.devices', [], { devices: {} }],
       ['contents[1].id', [MODEL, { ...MODEL, id: 'a,b' }]],
       ['contents[0].id', [{ ...MODEL, id: 'x'.repeat(129) }]],
       ['contents[0].names', [{ ...MODEL, names: Array.from({ length: 9 }, (_, at) => `n${at}`) }]],

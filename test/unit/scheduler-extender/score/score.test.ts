@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { parsePolicy } from '../../../../engine/blob/index.ts';
-import { podFacts, resourceSliceFacts } from '../../../../scheduler-extender/kube/index.ts';
+import { localityReportFacts, podFacts, resourceSliceFacts } from '../../../../scheduler-extender/kube/index.ts';
 import { needOf } from '../../../../scheduler-extender/need/index.ts';
 import { DEFAULT_WEIGHTS, LoadTimes, scoreNode, scoreOf } from '../../../../scheduler-extender/score/index.ts';
-import { hcaDevice, type PodGiven, podObject, sliceObject, TestCluster } from '../../../support/extender/objects.ts';
+import {
+  hcaDevice,
+  type PodGiven,
+  podObject,
+  reportObject,
+  sliceObject,
+  TestCluster,
+} from '../../../support/extender/objects.ts';
 
 const RULES = { defaultPolicy: parsePolicy('ec:4+2'), assumedFill: 0.5, nearBytes: 1000 };
 const MODEL = { annotations: { 'nabustore.io/models': 'm' } };
@@ -125,6 +132,34 @@ describe('the expected time until the data is there', () => {
     cluster.pod('user', { node: 'zone', devices: { 'nabustore.io/rdma': 2 } });
     assert(wanting(2) > near * 1.05, 'one and a half is expected to be free there');
     assert(wanting(1) < wanting(2));
+  });
+
+  it('believes what a node reports of its NUMA nodes, less what pods have taken since', () => {
+    const cluster = sites({ host: 100 * GB }).node('zone', {
+      zone: 'a',
+      rack: 'r3',
+      allocatable: { 'nabustore.io/rdma': '8' },
+    });
+    const pod = { ...MODEL, devices: { 'nabustore.io/rdma': 2 } };
+    const report = (free: readonly number[]): void => {
+      const devices = free.map((units, numaNode) => {
+        return { resource: 'nabustore.io/rdma', numaNode, total: 4, free: units };
+      });
+      cluster.index.put('report', localityReportFacts(reportObject('zone', [], { devices })));
+    };
+    const unknown = seconds(cluster, 'zone', pod);
+    report([4, 4]);
+    assert.equal(seconds(cluster, 'zone', pod), unknown);
+    report([1, 1]);
+    const across = (DEFAULT_WEIGHTS.numaSlowdown - 1) / 2;
+    assert(Math.abs(seconds(cluster, 'zone', pod) / unknown - (1 + across)) < 0.01);
+    report([2, 4]);
+    for (const name of ['a', 'b']) cluster.pod(name, { node: 'zone', devices: { 'nabustore.io/rdma': 2 } });
+    const before = seconds(cluster, 'zone', pod);
+    cluster.pod('c', { node: 'zone', devices: { 'nabustore.io/rdma': 2 } });
+    assert(seconds(cluster, 'zone', pod) > before * 1.1, 'four are in use that the report shows as free');
+    cluster.index.remove('report', 'zone');
+    assert.equal(cluster.index.numa.units(cluster.slot('zone'), 'nabustore.io/rdma'), undefined);
   });
 
   it('is limited by the link of the node, and longer through the CPU for those who want a direct path', () => {
