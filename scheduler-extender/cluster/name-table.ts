@@ -29,10 +29,16 @@ export class NameTable {
   /** Open addressing, linear probing: slot + 1, 0 where nothing ever was. */
   #buckets = new Int32Array(1024);
   #used = 0;
+  #version = 0;
 
   /** One more than the greatest slot ever given. */
   get limit(): number {
     return this.#names.length;
+  }
+
+  /** Changes with each name that gets a slot or loses it. */
+  get version(): number {
+    return this.#version;
   }
 
   get size(): number {
@@ -47,6 +53,7 @@ export class NameTable {
       return known;
     }
     const slot = this.#free.pop() ?? this.#names.length;
+    this.#version++;
     this.#names[slot] = name;
     this.#refs[slot] = 1;
     this.#keepBytes(slot, name);
@@ -61,6 +68,7 @@ export class NameTable {
     this.#refs[slot] = refs;
     const name = this.#names[slot];
     if (refs > 0 || name === undefined) return;
+    this.#version++;
     this.#remove(slot);
     this.#slots.delete(name);
     this.#names[slot] = undefined;

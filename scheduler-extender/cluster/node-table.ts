@@ -35,9 +35,15 @@ export class NodeTable {
   readonly #csi = new Set<Slot>();
   readonly #devices = new Map<string, DeviceColumn>();
   #count = 0;
+  #version = 0;
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Changes with what a name of a node means. */
+  get version(): number {
+    return this.#version + this.names.version;
   }
 
   /** Referring to a name makes room for its columns. */
@@ -58,7 +64,10 @@ export class NodeTable {
     if (isNew) slot = this.acquire(facts.name);
     const place: PlaceId = this.places.of(facts.zone, facts.rack, facts.rail);
     const moved = isNew || this.place[slot] !== place;
-    if (isNew) this.#count++;
+    if (isNew) {
+      this.#count++;
+      this.#version++;
+    }
     this.present[slot] = 1;
     this.place[slot] = place;
     this.tainted[slot] = facts.taints.length > 0 ? 1 : 0;
@@ -75,6 +84,7 @@ export class NodeTable {
     const slot = this.names.find(name);
     if (slot < 0 || this.present[slot] !== 1) return false;
     this.#count--;
+    this.#version++;
     this.present[slot] = 0;
     this.tainted[slot] = 0;
     this.#taints.delete(slot);

@@ -5,16 +5,20 @@ const BACKSLASH = 0x5c;
 
 /** Which nodes the candidates of a request are; buffers that are used again, as requests are answered one at a time. */
 export class CandidateSlots {
-  /** Of candidate i: its slot, NO_SLOT for a node that is not known, REPEATED where an earlier candidate is the same node. */
+  /** Of candidate i: its slot, NO_SLOT for a node that is not there, REPEATED where an earlier candidate is the same node. */
   slots = new Int32Array(1024);
   #seen = new Int32Array(1024);
   /** Which slot followed which in the last list. */
   #after = new Int32Array(1024).fill(NO_SLOT);
   #first = NO_SLOT;
   #round = 0;
+  /** What `slots` holds for: a list, and a state of the table. */
+  #list: number | undefined;
+  #version = 0;
 
   find(candidates: Candidates, nodes: NodeTable): Int32Array {
     const { count, body, nameFrom, nameTo } = candidates;
+    if (candidates.list === this.#list && nodes.version === this.#version) return this.slots;
     if (this.slots.length < count) this.slots = new Int32Array(count * 2);
     if (this.#seen.length < nodes.names.limit) {
       this.#seen = new Int32Array(nodes.names.limit * 2);
@@ -25,6 +29,7 @@ export class CandidateSlots {
     const seen = this.#seen;
     const after = this.#after;
     const round = this.#round;
+    const { present } = nodes;
     const strangers = new Set<string>();
     let before = NO_SLOT;
     for (let at = 0; at < count; at++) {
@@ -36,10 +41,15 @@ export class CandidateSlots {
         else after[before] = slot;
         before = slot;
         if (seen[slot] === round) slot = REPEATED;
-        else seen[slot] = round;
+        else {
+          seen[slot] = round;
+          if (present[slot] !== 1) slot = NO_SLOT;
+        }
       }
       slots[at] = slot;
     }
+    this.#list = candidates.form === 'names' ? candidates.list : undefined;
+    this.#version = nodes.version;
     return slots;
   }
 

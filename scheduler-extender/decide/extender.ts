@@ -137,13 +137,7 @@ export class Extender {
     const scores = this.#verdictsFor(candidates.count);
     const slots = this.#slots.find(candidates, this.#index.nodes);
     const times = new LoadTimes(need, this.#index, this.#rules.weights);
-    const { present } = this.#index.nodes;
-    for (let at = 0; at < candidates.count; at++) {
-      const slot = slots[at] ?? NO_SLOT;
-      if (slot >= 0 && present[slot] !== 1) slots[at] = NO_SLOT;
-    }
     scoreNodes(times, slots, candidates.count, this.#rules.weights, scores);
-    for (let at = 0; at < candidates.count; at++) if (slots[at] === REPEATED) scores[at] = REPEATED;
     return scores;
   }
 

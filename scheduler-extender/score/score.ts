@@ -1,4 +1,4 @@
-import type { ClusterIndex, Slot } from '../cluster/index.ts';
+import { type ClusterIndex, NO_SLOT, type Slot } from '../cluster/index.ts';
 import type { Need } from '../need/index.ts';
 import { LoadTimes } from './load-times.ts';
 import { MAX_SCORE, type ScoreWeights } from './weights.ts';
@@ -30,7 +30,7 @@ export function scoreNode(
 }
 
 /**
- * Scores of many nodes beside each other, into `scores`: NO_SLOT scores 0. `slots` and `scores` may be longer than `count`.
+ * Scores of many nodes beside each other, into `scores`: NO_SLOT scores 0, and what else is below 0 stays what it is. `slots` and `scores` may be longer than `count`.
  */
 export function scoreNodes(
   times: LoadTimes,
@@ -42,7 +42,7 @@ export function scoreNodes(
   const seconds = secondsScratch(count);
   let best = Number.POSITIVE_INFINITY;
   for (let at = 0; at < count; at++) {
-    const slot = slots[at] ?? -1;
+    const slot = slots[at] ?? NO_SLOT;
     if (slot < 0) continue;
     const time = times.secondsAt(slot);
     seconds[at] = time;
@@ -51,8 +51,9 @@ export function scoreNodes(
   let last = best;
   let lastScore = MAX_SCORE;
   for (let at = 0; at < count; at++) {
-    if ((slots[at] ?? -1) < 0) {
-      scores[at] = 0;
+    const slot = slots[at] ?? NO_SLOT;
+    if (slot < 0) {
+      scores[at] = slot === NO_SLOT ? 0 : slot;
       continue;
     }
     const time = seconds[at] ?? 0;

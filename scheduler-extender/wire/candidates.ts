@@ -26,6 +26,8 @@ export type Candidates = {
   readonly itemTo: Int32Array;
   readonly nameFrom: Int32Array;
   readonly nameTo: Int32Array;
+  /** Of this very list of names, byte for byte: two requests one after the other may have the same. */
+  readonly list: number;
 };
 
 /** Grown as lists need it and used again: requests are answered one at a time, within one turn of the event loop. */
@@ -48,6 +50,12 @@ class Places {
     this.nameTo[at] = nameTo;
   }
 
+  move(by: number): void {
+    for (const array of [this.itemFrom, this.itemTo, this.nameFrom, this.nameTo]) {
+      for (let at = 0; at < this.count; at++) array[at] = (array[at] ?? 0) + by;
+    }
+  }
+
   #grow(): void {
     const larger = (array: Int32Array): Int32Array<ArrayBuffer> => {
       const copy = new Int32Array(array.length * 2);
@@ -62,10 +70,49 @@ class Places {
 }
 
 const places = new Places();
+/** Above this a list is not worth the memory that remembering it takes. */
+const REMEMBERED_BYTES = 1 << 20;
+
+/**
+ * The list of names that was read last: a scheduler asks for the order of the nodes that it has just asked about, and so what is read for
+ * filter is not read again for prioritize.
+ */
+class LastList {
+  number = 0;
+  #bytes = Buffer.alloc(0);
+  #length = 0;
+  #from = 0;
+
+  forget(): void {
+    this.#length = 0;
+    this.number = (this.number + 1) | 0;
+  }
+
+  keep(body: Uint8Array, from: number, to: number): void {
+    const length = to - from;
+    if (length > REMEMBERED_BYTES) return;
+    if (this.#bytes.length < length) this.#bytes = Buffer.allocUnsafeSlow(length * 2);
+    this.#bytes.set(body.subarray(from, to));
+    this.#length = length;
+    this.#from = from;
+  }
+
+  /** Where the list ends, should it be the same: `places` are its places then. */
+  endIn(body: Uint8Array, from: number): number | undefined {
+    const to = from + this.#length;
+    if (this.#length === 0 || to > body.length) return undefined;
+    if (this.#bytes.compare(body, from, to, 0, this.#length) !== 0) return undefined;
+    if (from !== this.#from) places.move(from - this.#from);
+    this.#from = from;
+    return to;
+  }
+}
+
+const lastList = new LastList();
 
 function taken(form: Candidates['form'], body: Uint8Array): Candidates {
   const { itemFrom, itemTo, nameFrom, nameTo, count } = places;
-  return { form, body, count, itemFrom, itemTo, nameFrom, nameTo };
+  return { form, body, count, itemFrom, itemTo, nameFrom, nameTo, list: lastList.number };
 }
 
 /** From the opening quote to behind the closing one: skipString for names, which are short and have no escapes. */
@@ -78,16 +125,26 @@ function skipName(body: Uint8Array, from: number): number {
 
 /** The list of names at `from`. Valid until the next call of either reader. Throws INVALID_ARGUMENT. */
 export function namesAt(body: Uint8Array, from: number): { candidates: Candidates; end: number } {
+  let end = lastList.endIn(body, from);
+  if (end === undefined) {
+    lastList.forget();
+    end = readNames(body, from);
+    lastList.keep(body, from, end);
+  }
+  return { candidates: taken('names', body), end };
+}
+
+function readNames(body: Uint8Array, from: number): number {
   places.count = 0;
   let at = skipSpace(body, from + 1);
-  if (body[at] === BYTE.closeBracket) return { candidates: taken('names', body), end: at + 1 };
+  if (body[at] === BYTE.closeBracket) return at + 1;
   for (;;) {
     if (body[at] !== BYTE.quote)
       throw NabuError.of('INVALID_ARGUMENT', { field: 'NodeNames', reason: 'are not texts' });
     const to = skipName(body, at);
     places.add(at, to, at + 1, to - 1);
     at = body[to] === BYTE.comma ? to : skipSpace(body, to);
-    if (body[at] === BYTE.closeBracket) return { candidates: taken('names', body), end: at + 1 };
+    if (body[at] === BYTE.closeBracket) return at + 1;
     if (body[at] !== BYTE.comma) throw malformed(at);
     at = body[at + 1] === BYTE.quote ? at + 1 : skipSpace(body, at + 1);
   }
@@ -119,6 +176,7 @@ function nodeAt(body: Uint8Array, from: number): number {
 
 /** The items of the v1.NodeList at `from`; null items are an empty list. Valid until the next call. Throws INVALID_ARGUMENT. */
 export function nodesAt(body: Uint8Array, from: number): { candidates: Candidates; end: number } {
+  lastList.forget();
   places.count = 0;
   const end = eachMember(body, from, ({ keyFrom, keyTo, valueFrom }) => {
     if (!equalsText(body, keyFrom, keyTo, 'items') || body[valueFrom] !== BYTE.openBracket) {

@@ -95,6 +95,7 @@ function writeHosts(
   const { body, count, nameFrom, nameTo } = candidates;
   const [host0, host1, host2] = BEFORE_HOST;
   const [score0, score1, score2] = BEFORE_SCORE;
+  const source = new DataView(body.buffer, body.byteOffset, body.length);
   let to = from;
   for (let at = 0; at < count; at++) {
     const score = scores[at] ?? 0;
@@ -103,8 +104,11 @@ function writeHosts(
     words.setUint32(to + 4, host1, true);
     words.setUint16(to + 8, host2, true);
     to += AROUND_BYTES;
-    const end = nameTo[at] ?? 0;
-    for (let read = nameFrom[at] ?? 0; read < end; read++) bytes[to++] = body[read] ?? 0;
+    const read = nameFrom[at] ?? 0;
+    const length = (nameTo[at] ?? 0) - read;
+    // Up to three bytes more than the name: behind it there are a quote and two brackets at least, and here what comes next lies over them.
+    for (let by = 0; by < length; by += 4) words.setUint32(to + by, source.getUint32(read + by, true), true);
+    to += length;
     words.setUint32(to, score0, true);
     words.setUint32(to + 4, score1, true);
     words.setUint16(to + 8, score2, true);

@@ -37,5 +37,10 @@ describe('the nodes that a request names', () => {
     cluster.index.remove('node', 'b');
     cluster.node('c'); // takes the number of b
     assert.deepEqual(find(['a', 'b', 'c']), [cluster.slot('a'), -1, cluster.slot('c')]);
+    assert.deepEqual(find(['a', 'b', 'c']), [cluster.slot('a'), -1, cluster.slot('c')]);
+    cluster.node('b');
+    assert.deepEqual(find(['a', 'b', 'c']), [cluster.slot('a'), cluster.slot('b'), cluster.slot('c')]);
+    cluster.index.remove('node', 'c'); // its CSINode still refers to the name
+    assert.deepEqual(find(['a', 'b', 'c']), [cluster.slot('a'), cluster.slot('b'), -1]);
   });
 });

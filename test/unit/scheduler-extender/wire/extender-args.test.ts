@@ -30,6 +30,17 @@ describe('the body of a filter or prioritize call', () => {
     assert.deepEqual(namesOf(Buffer.from(text)), ['n1', 'n2']);
   });
 
+  it('has the names that it says where its list is that of the request before, or begins like it', () => {
+    const lists = [['n1', 'n2'], ['n1', 'n2'], ['n1'], ['n1', 'n2', 'n3'], [], ['n1', 'n2', 'n3']];
+    for (const pod of [{}, { a: 1 }, {}, { longer: 'than the one before' }])
+      for (const list of lists) assert.deepEqual(namesOf(body({ Pod: pod, NodeNames: list })), list);
+    namesOf(body({ NodeNames: ['n1', 'n2'] }));
+    assert.deepEqual(namesOf(body({ Nodes: { items: [{ metadata: { name: 'other' } }] } })), ['other']);
+    assert.deepEqual(namesOf(body({ NodeNames: ['n1', 'n2'] })), ['n1', 'n2']);
+    assert.throws(() => namesOf(Buffer.from('{"NodeNames":["n1","n3"')));
+    assert.deepEqual(namesOf(body({ NodeNames: ['n1', 'n2'] })), ['n1', 'n2']);
+  });
+
   it('takes an empty list as empty and null items as no nodes', () => {
     assert.deepEqual(namesOf(body({ Pod: {}, NodeNames: [] })), []);
     assert.deepEqual(namesOf(body({ Pod: {}, Nodes: { metadata: {}, items: null } })), []);
