@@ -1,6 +1,6 @@
 /**
  * An extender over a made-up cluster of 5,000 nodes, on a port that it prints. `ours`: the product. `empty`: the same server with a
- * handler that looks at nothing and answers nothing. `json`: no server; JSON.parse and JSON.stringify of the body in a file, the
+ * handler that looks at nothing and answers nothing. `pass`: the same server with one that lets all names pass and scores none. `json`: no server; JSON.parse and JSON.stringify of the body in a file, the
  * milliseconds of each on a line.
  */
 import { readFileSync } from 'node:fs';
@@ -15,23 +15,39 @@ import { bigCluster } from '../../support/extender/big-cluster.ts';
 const NODES = 5000;
 const MIB = 1 << 20;
 
-async function serve(isOurs: boolean): Promise<void> {
+type Handlers = Pick<Extender, 'filter' | 'prioritize' | 'preempt' | 'explain'>;
+
+const nothing = Buffer.from('{}');
+const empty: Handlers = {
+  filter: () => ({ answer: nothing, counts: { candidates: 0, passed: 0 } }),
+  prioritize: () => nothing,
+  preempt: () => '{}',
+  explain: () => {
+    throw new Error('nothing to explain');
+  },
+};
+
+/** The list of names goes back as it came. A list of results that is missing would be a refusal of all. */
+const pass: Handlers = {
+  ...empty,
+  filter: (body) => {
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
+    const from = bytes.lastIndexOf('"NodeNames":');
+    const names = bytes.subarray(from, bytes.indexOf(']', from) + 1);
+    return { answer: Buffer.concat([Buffer.from('{'), names, Buffer.from('}')]), counts: { candidates: 0, passed: 0 } };
+  },
+  prioritize: () => Buffer.from('[]'),
+};
+
+async function serve(mode: string): Promise<void> {
   const { cluster } = bigCluster(NODES);
   cluster.claim('c', { size: '10Gi' });
   const { index } = cluster;
   const reservations = new Reservations(realClock);
   const ready = (): undefined => undefined;
-  const nothing = Buffer.from('{}');
-  const empty: Pick<Extender, 'filter' | 'prioritize' | 'preempt' | 'explain'> = {
-    filter: () => ({ answer: nothing, counts: { candidates: 0, passed: 0 } }),
-    prioritize: () => nothing,
-    preempt: () => '{}',
-    explain: () => {
-      throw new Error('nothing to explain');
-    },
-  };
+  const ours = (): Handlers => new Extender({ index, reservations, rules: DEFAULT_RULES });
   const server = new ExtenderServer({
-    extender: isOurs ? new Extender({ index, reservations, rules: DEFAULT_RULES }) : empty,
+    extender: mode === 'ours' ? ours() : mode === 'pass' ? pass : empty,
     metrics: new ExtenderMetrics({ index, reservations, unready: ready }),
     refuses: ready,
     unready: ready,
@@ -59,4 +75,4 @@ async function parseAndStringify(path: string): Promise<void> {
 
 const [mode = '', path = ''] = process.argv.slice(2);
 if (mode === 'json') await parseAndStringify(path);
-else await serve(mode === 'ours');
+else await serve(mode);
