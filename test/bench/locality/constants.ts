@@ -119,5 +119,5 @@ export const KNOWLEDGE = {
   silentShare: 0.03,
 } as const;
 
-/** Of the shipped scheduler configuration: charts/nabustore, scheduler-extender.yaml. */
-export const SHIPPED = { weight: 20, percentageOfNodesToScore: 100 } as const;
+/** As shipped: docs/examples/scheduler-configuration.yaml, the profile that pods of ours are sent to. */
+export const SHIPPED = { weight: 20, percentageOfNodesToScore: 50 } as const;

@@ -5,7 +5,7 @@ import { type Provider, type Row, row } from '../provider.ts';
 const MODELLED =
   `simulated, nothing but the extender's filter and prioritize is real (bytes to bytes, as it ships): ${PODS} model-serving pods (Zipf ${ZIPF_EXPONENT}, ${OCCUPANCY * 100} % of GPUs, bursts of replicas) on ${CLUSTERS.map(({ name, runs }) => `${name} x${runs} seeds`).join(', ')}; ` +
   'modelled: caches, racks, links that are shared and otherwise busy, and kube-scheduler by its default plugins, weights and sampling; ' +
-  `ours: the same, plus the extender with weight ${SHIPPED.weight} over all nodes, which knows what agents report every ${KNOWLEDGE.reportEveryS} s, noisy, late and by ${KNOWLEDGE.silentShare * 100} % of nodes never; ` +
+  `ours: the same, plus the extender with weight ${SHIPPED.weight} and ${SHIPPED.percentageOfNodesToScore} % of nodes looked at, as the shipped profile says, which knows what agents report every ${KNOWLEDGE.reportEveryS} s, noisy, late and by ${KNOWLEDGE.silentShare * 100} % of nodes never; ` +
   'oracle: sees everything as it is at that moment and takes the node that is best for the pod by the very figure; constants: test/bench/locality/constants.ts';
 
 function gapRow(name: string, gaps: readonly Gap[], what: string, scale: number): Row {
