@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { get } from '../../support/extender/served.ts';
+import { JUMPING_CLOCK } from '../../support/jumping-clock.ts';
 import { Authority } from '../cluster/certificates.ts';
 import { until } from '../host/until.ts';
 
@@ -38,7 +39,12 @@ export class SchedulerAdmissionProcess {
     await writeFile(at('tls.key'), key);
     const where = ['--kubeconfig', kubeconfig, '--listen', '127.0.0.1:0', '--health', '127.0.0.1:0'];
     const tls = ['--tls-cert', at('tls.crt'), '--tls-key', at('tls.key')];
-    const args = ['--disable-warning=ExperimentalWarning', join(ROOT, 'cli/main.ts'), 'scheduler-admission'];
+    const args = [
+      ...JUMPING_CLOCK,
+      '--disable-warning=ExperimentalWarning',
+      join(ROOT, 'cli/main.ts'),
+      'scheduler-admission',
+    ];
     const child = spawn(process.execPath, [...args, ...where, ...tls, ...flags], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -67,6 +73,11 @@ export class SchedulerAdmissionProcess {
 
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Its wall clock goes an hour forward, at the next call two back, then to where it was. */
+  jumpClock(): void {
+    this.#child.kill('SIGUSR2');
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

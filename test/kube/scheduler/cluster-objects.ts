@@ -1,4 +1,4 @@
-import { CoreV1Api, type KubeConfig, StorageV1Api } from '@kubernetes/client-node';
+import { CoreV1Api, type KubeConfig, StorageV1Api, type V1Pod } from '@kubernetes/client-node';
 import { until } from '../host/until.ts';
 
 const DRIVER = 'csi.nabustore.io';
@@ -72,30 +72,27 @@ export type PodGiven = {
   readonly gated?: boolean;
   /** What it is annotated with. */
   readonly annotations?: Record<string, string>;
+  readonly labels?: Record<string, string>;
 };
 
 /** A pod that a scheduler asks the extender about. */
-export async function makePod(
-  config: KubeConfig,
-  namespace: string,
-  name: string,
-  given: PodGiven = {},
-): Promise<void> {
+export function podObject(name: string, given: PodGiven = {}): V1Pod {
   const marker: Record<string, string> = given.stranger === true ? {} : { 'nabustore.io/locality': '1' };
   const limits = { cpu: given.cpu ?? '10m', memory: '16Mi', ...marker };
-  await config.makeApiClient(CoreV1Api).createNamespacedPod({
-    namespace,
-    body: {
-      metadata: { name, ...(given.annotations === undefined ? {} : { annotations: given.annotations }) },
-      spec: {
-        ...(given.gated === true ? { schedulingGates: [{ name: 'nabustore.io/extender' }] } : {}),
-        containers: [{ name: 'main', image: 'example.com/none', resources: { limits, requests: limits } }],
-        ...(given.high === true ? { priorityClassName: 'high' } : {}),
-        ...(given.node === undefined ? {} : { nodeSelector: { 'kubernetes.io/hostname': given.node } }),
-        ...(given.claim === undefined
-          ? {}
-          : { volumes: [{ name: 'v', persistentVolumeClaim: { claimName: given.claim } }] }),
-      },
+  return {
+    metadata: { name, annotations: given.annotations ?? {}, labels: given.labels ?? {} },
+    spec: {
+      ...(given.gated === true ? { schedulingGates: [{ name: 'nabustore.io/extender' }] } : {}),
+      containers: [{ name: 'main', image: 'example.com/none', resources: { limits, requests: limits } }],
+      ...(given.high === true ? { priorityClassName: 'high' } : {}),
+      ...(given.node === undefined ? {} : { nodeSelector: { 'kubernetes.io/hostname': given.node } }),
+      ...(given.claim === undefined
+        ? {}
+        : { volumes: [{ name: 'v', persistentVolumeClaim: { claimName: given.claim } }] }),
     },
-  });
+  };
+}
+
+export async function makePod(config: KubeConfig, namespace: string, name: string, given?: PodGiven): Promise<void> {
+  await config.makeApiClient(CoreV1Api).createNamespacedPod({ namespace, body: podObject(name, given) });
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { get } from '../../support/extender/served.ts';
+import { JUMPING_CLOCK } from '../../support/jumping-clock.ts';
 import { until } from '../host/until.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -23,7 +24,12 @@ export class ExtenderProcess {
 
   /** Resolves when it listens. */
   static async start(kubeconfig: string, ...flags: string[]): Promise<ExtenderProcess> {
-    const args = ['--disable-warning=ExperimentalWarning', join(ROOT, 'cli/main.ts'), 'scheduler-extender'];
+    const args = [
+      ...JUMPING_CLOCK,
+      '--disable-warning=ExperimentalWarning',
+      join(ROOT, 'cli/main.ts'),
+      'scheduler-extender',
+    ];
     const where = ['--kubeconfig', kubeconfig, '--listen', '127.0.0.1:0'];
     const child = spawn(process.execPath, [...args, ...where, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] });
     const said: string[] = [];
@@ -48,6 +54,11 @@ export class ExtenderProcess {
   /** SIGSTOP: it hangs until SIGCONT. */
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** Its wall clock goes an hour forward, at the next call two back, then to where it was. */
+  jumpClock(): void {
+    this.#child.kill('SIGUSR2');
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { CoreV1Api, KubeConfig } from '@kubernetes/client-node';
+import { CoordinationV1Api, type CoreV1Api, type KubeConfig } from '@kubernetes/client-node';
 import { get } from '../../support/extender/served.ts';
 import { until } from '../host/until.ts';
 import { makeClaim, makePod } from './cluster-objects.ts';
@@ -40,6 +40,23 @@ describe('two extenders, of which one dies in the middle of a burst', () => {
       }
       return undefined;
     });
+
+  it('stay who they are when their clocks jump', async () => {
+    const first = await ready();
+    const lease = config.makeApiClient(CoordinationV1Api);
+    const renewals = new Set<string>();
+    for (const jumps of [1, 2]) {
+      for (const extender of extenders) extender.jumpClock();
+      renewals.clear();
+      await until(`the Lease is renewed after jump ${jumps}`, WAIT_MS, async () => {
+        const { metadata, spec } = await lease.readNamespacedLease({ namespace, name: 'nabu-extender' });
+        assert.equal(spec?.leaseTransitions, 1);
+        renewals.add(metadata?.resourceVersion ?? '');
+        return renewals.size === 3 || undefined;
+      });
+      assert.equal(await ready(), first);
+    }
+  });
 
   it('overcommit nothing, answer one at a time, and all that has room runs', async () => {
     const first = await ready();

@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { CoreV1Api, type KubeConfig } from '@kubernetes/client-node';
 import { skip } from '../../support/skip.ts';
 import { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
@@ -20,11 +21,14 @@ export class Stage {
   readonly plane: SchedulerPlane;
   readonly config: KubeConfig;
   readonly core: CoreV1Api;
+  /** What the extender and the gate reach the API server by. */
+  kubeconfig: string;
   readonly #ending = new AsyncDisposableStack();
 
   private constructor(plane: SchedulerPlane) {
     this.plane = plane;
     this.config = plane.config();
+    this.kubeconfig = plane.kubeconfig;
     this.core = this.config.makeApiClient(CoreV1Api);
     this.endsWith(() => plane.stop());
   }
@@ -46,6 +50,16 @@ export class Stage {
     for (let at = 0; at < count; at++) await makeNode(this.config, `n${at}`, { attachLimit: 1000, cpu: '640' });
   }
 
+  /**
+   * Something happens, as it always does in a cluster: the scheduler asks again about pods that were refused. Without any event it waits
+   * five minutes, also where less is reserved by then than had been.
+   */
+  async stir(): Promise<void> {
+    const value = String(performance.now());
+    const body = [{ op: 'add', path: '/metadata/annotations', value: { 'example.com/stirred': value } }];
+    await this.core.patchNode({ name: 'n0', body });
+  }
+
   /** With its class, for `room` claims of 1 GiB; what it publishes is half a second old. */
   async provisioner(room: number): Promise<StubProvisioner> {
     await makeClass(this.config, CLASS);
@@ -60,7 +74,7 @@ export class Stage {
 
   /** Listens; is ready only later. */
   async extender(...flags: string[]): Promise<ExtenderProcess> {
-    const extender = await ExtenderProcess.start(this.plane.kubeconfig, ...PATIENT, ...flags);
+    const extender = await ExtenderProcess.start(this.kubeconfig, ...PATIENT, ...flags);
     this.endsWith(() => extender.stop());
     return extender;
   }
@@ -74,7 +88,7 @@ export class Stage {
   /** Lifts gates; no webhook is registered. */
   async gate(extenderPort: number, ...flags: string[]): Promise<SchedulerAdmissionProcess> {
     const where = ['--schedulers', 'default-scheduler', '--extender', `http://127.0.0.1:${extenderPort}`];
-    const gate = await SchedulerAdmissionProcess.start(this.plane.kubeconfig, ...where, ...flags);
+    const gate = await SchedulerAdmissionProcess.start(this.kubeconfig, ...where, ...flags);
     this.endsWith(() => gate.stop());
     return gate;
   }
@@ -89,6 +103,16 @@ export class Stage {
     const relay = await Relay.start();
     relay.to = to;
     this.endsWith(() => relay.close());
+    return relay;
+  }
+
+  /** Between the API server and those of ours that are started from now on. */
+  async relayApi(): Promise<Relay> {
+    const { plane } = this;
+    const relay = await this.relay(plane.apiServerPort);
+    const direct = await readFile(plane.kubeconfig, 'utf8');
+    this.kubeconfig = `${plane.kubeconfig}-relayed`;
+    await writeFile(this.kubeconfig, direct.replaceAll(`:${plane.apiServerPort}`, `:${relay.port}`), { mode: 0o600 });
     return relay;
   }
 

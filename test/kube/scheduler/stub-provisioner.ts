@@ -55,6 +55,11 @@ export class StubProvisioner {
     this.#publishedAtMs = Number.NEGATIVE_INFINITY;
   }
 
+  /** Whether what is left is what is published. */
+  get isPublished(): boolean {
+    return this.#publishedBytes === this.#capacityBytes - this.#usedBytes;
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;

@@ -123,6 +123,10 @@ export class FakeApiServer {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', 'http://x');
+    if (request.method === 'PATCH') {
+      void this.#patch(url.pathname, request, response);
+      return;
+    }
     const path = PATHS.find((known) => known === url.pathname);
     this.queries.push(url.searchParams);
     const status = this.brokenStatus ?? (path === undefined ? 404 : (this.statuses.get(path) ?? 200));
@@ -140,6 +144,24 @@ export class FakeApiServer {
     if (!url.searchParams.has('continue') || this.expiredPages === 0) return false;
     this.expiredPages--;
     return true;
+  }
+
+  /** Gates off a pod, as a strategic merge says it: nothing else is patched. */
+  async #patch(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [, namespace, name] = /^\/api\/v1\/namespaces\/([^/]+)\/pods\/([^/]+)$/.exec(path) ?? [];
+    const parts: Buffer[] = [];
+    for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
+    const { metadata, spec } = JSON.parse(Buffer.concat(parts).toString());
+    const pod = this.#objects.get('/api/v1/pods')?.get(`${namespace}/${name}`);
+    const isThis = pod !== undefined && (pod.metadata as Given).uid === metadata.uid;
+    const status = this.brokenStatus ?? (pod === undefined ? 404 : isThis ? 200 : 409);
+    if (status === 200 && pod !== undefined) {
+      const before = pod.spec as { schedulingGates?: { name: string }[] };
+      const gone: readonly unknown[] = spec.schedulingGates.map((gate: Given) => gate.name);
+      const schedulingGates = before.schedulingGates?.filter((gate) => !gone.includes(gate.name));
+      this.put('/api/v1/pods', { ...pod, spec: { ...before, schedulingGates } });
+    }
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(pod ?? {}));
   }
 
   #list(path: ApiPath, from: number, response: ServerResponse): void {
