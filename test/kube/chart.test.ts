@@ -110,7 +110,7 @@ describe('the chart', () => {
     assert.deepEqual(
       { httpTimeout, nodeCacheCapable, weight, managedResources, bindVerb },
       {
-        httpTimeout: '500ms',
+        httpTimeout: '100ms',
         nodeCacheCapable: true,
         weight: 20,
         managedResources: [{ name: 'nabustore.io/locality', ignoredByScheduler: true }],
