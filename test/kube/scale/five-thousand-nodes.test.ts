@@ -119,6 +119,8 @@ describe('five thousand nodes', () => {
       say(
         `${afterS.length} more after ${first?.toFixed(1)}, half of them after ${middle?.toFixed(1)}, all after ${last?.toFixed(1)} s`,
       );
+      const failed = await api.list('/api/v1/namespaces/default/events?fieldSelector=reason=ProvisioningFailed');
+      say(`${failed.length} volumes were asked of the driver that it had no room for`);
       assert(
         last !== undefined && last <= BOUND_AGAIN_S,
         `the last of them ${last} s after the capacity was published`,
