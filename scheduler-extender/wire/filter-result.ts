@@ -99,7 +99,7 @@ function writeHosts(
   let to = from;
   for (let at = 0; at < count; at++) {
     const score = scores[at] ?? 0;
-    if (score === REPEATED) continue;
+    if (score <= 0) continue;
     words.setUint32(to, host0, true);
     words.setUint32(to + 4, host1, true);
     words.setUint16(to + 8, host2, true);
@@ -121,9 +121,26 @@ function writeHosts(
   return to;
 }
 
-/** kube-scheduler extender/v1 HostPriorityList. `scores[i]` is 0 to 10 (MaxExtenderPriority), or REPEATED. */
+/** Whether no candidate is better than another. */
+function areAlike(scores: Int32Array, count: number): boolean {
+  let first = REPEATED;
+  for (let at = 0; at < count; at++) {
+    const score = scores[at] ?? REPEATED;
+    if (score === REPEATED) continue;
+    if (first !== REPEATED && score !== first) return false;
+    first = score;
+  }
+  return true;
+}
+
+/**
+ * kube-scheduler extender/v1 HostPriorityList. `scores[i]` is 0 to 10 (MaxExtenderPriority), or REPEATED. What changes no order is left out,
+ * because a scheduler spends more on reading a score than we on finding it: it adds 0 where none is said (prioritizeNodes), and the same for all
+ * decides nothing.
+ */
 export function hostPriorities(candidates: Candidates, scores: Int32Array): Buffer {
   const { count, nameFrom, nameTo } = candidates;
+  if (areAlike(scores, count)) return Buffer.from('[]');
   let namesBytes = 0;
   for (let at = 0; at < count; at++) namesBytes += (nameTo[at] ?? 0) - (nameFrom[at] ?? 0);
   writer.reset();

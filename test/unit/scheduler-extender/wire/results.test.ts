@@ -73,15 +73,22 @@ describe('the answer of filter', () => {
 });
 
 describe('the answer of prioritize', () => {
-  it('has a score for each node, once', () => {
+  it('has each node once that scores, and not those that have 0 without being named', () => {
     const { candidates } = parseExtenderArgs(Buffer.from('{"NodeNames":["a","b","a","c"]}'));
     const answer = JSON.parse(hostPriorities(candidates, Int32Array.of(10, 0, REPEATED, 7)).toString());
     const expected = [
       { Host: 'a', Score: 10 },
-      { Host: 'b', Score: 0 },
       { Host: 'c', Score: 7 },
     ];
     assert.deepEqual(answer, expected);
+  });
+
+  it('is empty where all score alike', () => {
+    const { candidates } = parseExtenderArgs(Buffer.from('{"NodeNames":["a","b","a"]}'));
+    const alike = (scores: number[]) => JSON.parse(hostPriorities(candidates, Int32Array.from(scores)).toString());
+    assert.deepEqual(alike([10, 10, REPEATED]), []);
+    assert.deepEqual(alike([0, 0, REPEATED]), []);
+    assert.equal(alike([10, 9, REPEATED]).length, 2);
   });
 });
 
