@@ -134,9 +134,9 @@ function areAlike(scores: Int32Array, count: number): boolean {
 }
 
 /**
- * kube-scheduler extender/v1 HostPriorityList. `scores[i]` is 0 to 10 (MaxExtenderPriority), or REPEATED. What changes no order is left out,
- * because a scheduler spends more on reading a score than we on finding it: it adds 0 where none is said (prioritizeNodes), and the same for all
- * decides nothing.
+ * kube-scheduler extender/v1 HostPriorityList. `scores[i]` is 0 to 10 (MaxExtenderPriority), or REPEATED. What changes no order is left
+ * out, so that nobody writes, sends and reads it: a scheduler adds 0 where none is said (prioritizeNodes), and the same for all decides
+ * nothing.
  */
 export function hostPriorities(candidates: Candidates, scores: Int32Array): Buffer {
   const { count, nameFrom, nameTo } = candidates;
