@@ -6,7 +6,7 @@ import { CLAIMS, claimObject, makeClass, PODS, podObject } from './objects.ts';
 import { PodWatch, type SeenPod } from './pod-watch.ts';
 import { missingForScale } from './programs.ts';
 import { type Run, ScaleSite } from './scale-site.ts';
-import { OUR_PROFILE, shippedProfiles } from './scheduler-configuration.ts';
+import { OUR_PROFILE, shippedSetup } from './scheduler-configuration.ts';
 import type { Mix } from './workload.ts';
 
 /** A thousand pods: half with claims of ours, and half of the others strangers. */
@@ -49,7 +49,7 @@ describe('five thousand nodes', () => {
 
   it('have a thousand pods placed next to their data, and nobody asks about strangers', async function () {
     this.timeout(RUN_MS);
-    const setup = { profiles: shippedProfiles() };
+    const setup = shippedSetup();
     const run = await scale.run({ mix: MIX, setup, prefix: 'p', schedulerName: OUR_PROFILE });
     tell(run);
     assert.deepEqual(run.faults, []);
@@ -90,7 +90,8 @@ describe('five thousand nodes', () => {
     const watch = await PodWatch.start(api);
     const capacity = await CapacityWatch.start(api, 'burst');
     try {
-      await scale.plane.startScheduler({ extender: { port: scale.extender.port } });
+      const { extender } = shippedSetup();
+      await scale.plane.startScheduler({ extender: { ...extender, port: scale.extender.port } });
       const at = Array.from({ length: BURST }, (_, number) => number);
       await api.createAll(at.map((n) => [CLAIMS, claimObject(`burst-${n}`, `${VOLUME_GIB}Gi`, 'burst')]));
       await api.createAll(at.map((n) => [PODS, podObject(`burst-${n}`, { claims: [`burst-${n}`] })]));

@@ -8,7 +8,7 @@ import { Offers } from './offers.ts';
 import { Occupancy, type OracleNode } from './oracle.ts';
 import { PodWatch } from './pod-watch.ts';
 import { ScalePlane } from './scale-plane.ts';
-import type { SchedulerSetup } from './scheduler-configuration.ts';
+import type { AskedExtender, SchedulerSetup } from './scheduler-configuration.ts';
 import { Site } from './site.ts';
 import { StorageSide } from './storage-side.ts';
 import { type Anchor, type BoundVolume, type Mix, newVolumesGib, type WorkPod, workload } from './workload.ts';
@@ -42,7 +42,7 @@ export type ScaleSiteOptions = {
 export type RunOptions = {
   readonly mix: Mix;
   /** Where the scheduler asks is filled in. */
-  readonly setup?: SchedulerSetup;
+  readonly setup?: Omit<SchedulerSetup, 'extender'> & { readonly extender?: Omit<AskedExtender, 'port'> };
   /** Of names: no two runs may share it. */
   readonly prefix: string;
   /** What pods of ours name; left out: the default one. */
@@ -161,14 +161,7 @@ export class ScaleSite {
     await makeClass(plane.api, AT_ONCE, { immediate: true });
     await this.#makeVolumes(bound);
     await site.report(plane.api);
-    // Its scheduler waits longer than one would: here everything shares two cores.
-    this.#extender = await ExtenderProcess.start(
-      plane.kubeconfig,
-      '--control',
-      this.side.control,
-      '--answer-within-ms',
-      '5000',
-    );
+    this.#extender = await ExtenderProcess.start(plane.kubeconfig, '--control', this.side.control);
     await this.#extender.untilReady();
   }
 

@@ -24,9 +24,16 @@ const SHIPPED = join(import.meta.dirname, '../../../docs/examples/scheduler-conf
 /** In the shipped configuration, the profile that the webhook sends pods of ours to. */
 export const OUR_PROFILE = 'nabustore';
 
-/** As users are told to configure their own scheduler. */
-export function shippedProfiles(): readonly object[] {
-  return (parse(readFileSync(SHIPPED, 'utf8')) as { readonly profiles: readonly object[] }).profiles;
+type Shipped = {
+  readonly profiles: readonly object[];
+  readonly extenders: readonly [{ readonly weight: number; readonly httpTimeout: string }];
+};
+
+/** As users are told to configure their own scheduler, but for where the extender is. */
+export function shippedSetup() {
+  const { profiles, extenders } = parse(readFileSync(SHIPPED, 'utf8')) as Shipped;
+  const [{ weight, httpTimeout }] = extenders;
+  return { profiles, extender: { weight, httpTimeout } };
 }
 
 const MARKER = 'nabustore.io/locality';
