@@ -71,6 +71,13 @@ export class SchedulerAdmissionProcess {
     });
   }
 
+  /** How many pods it has been asked about. */
+  async reviews(): Promise<number> {
+    const { text } = await get(this.healthPort, '/metrics');
+    const counts = [...text.matchAll(/^nabustore_admission_reviews_total\{.*\} (\d+)$/gm)];
+    return counts.reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }

@@ -1,15 +1,17 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type KubeConfig, KubernetesObjectApi } from '@kubernetes/client-node';
+import { CoreV1Api, type KubeConfig, KubernetesObjectApi } from '@kubernetes/client-node';
 import { parse, parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import type { Chart, Rendered } from '../chart.ts';
+import { until } from '../host/until.ts';
 import { ExtenderProcess } from '../scheduler/extender-process.ts';
 import { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
 import { accountKubeconfig } from './account-kubeconfig.ts';
 import { KubeScheduler } from './kube-scheduler.ts';
 
+const ASKED_MS = 60_000;
 const CRDS = join(import.meta.dirname, '../../../charts/nabustore/crds');
 const NAMESPACE = 'nabustore';
 const EXTENDER = 'nabu-nabustore-scheduler-extender';
@@ -116,6 +118,18 @@ export class ChartInstall {
       await rm(folder, { recursive: true, force: true });
       throw err;
     }
+  }
+
+  /** The API server has heard of the webhook's registration: a pod that is made before is not looked at. */
+  async untilAsked(): Promise<void> {
+    const core = this.#config.makeApiClient(CoreV1Api);
+    const metadata = { name: 'probe', annotations: { 'nabustore.io/models': 'none' } };
+    const body = { metadata, spec: { containers: [{ name: 'probe', image: 'none' }] } };
+    await until('the webhook is asked', ASKED_MS, async () => {
+      await core.createNamespacedPod({ namespace: 'default', body, dryRun: 'All' });
+      if ((await this.admission?.reviews()) === 0) throw new Error('the API server has not asked it');
+      return true;
+    });
   }
 
   /** One more of the extender's Deployment. */

@@ -50,6 +50,7 @@ describe('the guide of the scheduler extender', () => {
     core = config.makeApiClient(CoreV1Api);
     install = await ChartInstall.start(plane, chart, BOTH_SCHEDULERS);
     site = await Site.make(config);
+    await install.untilAsked();
     await install.startScheduler('first', await exampleConfiguration(), plane.kubeconfig);
     await install.startSecondScheduler();
   });

@@ -13,6 +13,8 @@ import { ChartInstall } from './chart-install.ts';
 
 const GIB = 2 ** 30;
 const CLASS = 'late';
+/** What the webhook says of what it has written. */
+const PLACEMENT = 'nabustore.io/placement';
 const MARKER = 'nabustore.io/locality';
 /** ec:4+2, and of the raw bytes nine tenths may be promised; volumes of two runs, and some room. */
 const RAW_PER_GIB = (1.5 / 0.9) * 2 * 1.1 * GIB;
@@ -28,9 +30,20 @@ export type Placed = {
   readonly overcommitted: readonly string[];
   /** On nodes that reach no storage. */
   readonly cutOff: readonly string[];
+  /** That read a model and were made without the webhook: the API server does not wait for it for ever. */
+  readonly unseen: readonly string[];
   readonly bestNodes: number;
   readonly ours: number;
 };
+
+type Binding = { readonly pod: string; readonly node: string };
+type MadePod = { readonly metadata: { readonly name: string; readonly annotations?: Record<string, string> } };
+
+function unseenOf(pods: readonly MadePod[]): string[] {
+  const reads = pods.filter(({ metadata }) => metadata.annotations?.['nabustore.io/models'] !== undefined);
+  const unseen = reads.filter(({ metadata }) => metadata.annotations?.[PLACEMENT] === undefined);
+  return unseen.map(({ metadata }) => metadata.name);
+}
 
 /** Five thousand nodes, storage and models, on which the same pods are placed in one mode of the chart after another. */
 export class ModesSite {
@@ -68,7 +81,9 @@ export class ModesSite {
     config.loadFromFile(this.plane.kubeconfig);
     const given: unknown = Reflect.get(values, 'schedulerExtender');
     const schedulerExtender = { ...Object(given), control: this.#side.control };
-    return await ChartInstall.start({ config: () => config }, chart, { ...values, schedulerExtender });
+    const install = await ChartInstall.start({ config: () => config }, chart, { ...values, schedulerExtender });
+    await install.untilAsked();
+    return install;
   }
 
   /** The pods as their users write them: the same each time but for their names. Takes them away when they have been judged. */
@@ -81,7 +96,8 @@ export class ModesSite {
       await api.createAll(pods.map(({ object }) => [PODS, unmarked(object)] as const));
       // A pod whose claim waits for it gets its node when its volume has been made.
       await bindings.untilBound(pods.length, PLACED_MS);
-      return this.#judged(pods, [...bindings.all.values()]);
+      const unseen = unseenOf((await api.list(PODS)) as readonly MadePod[]);
+      return { ...this.#judged(pods, [...bindings.all.values()]), unseen };
     } finally {
       await bindings.stop();
       await removePods(api, GONE_MS);
@@ -107,7 +123,7 @@ export class ModesSite {
   }
 
   /** One after another, in the order in which they were bound. */
-  #judged(pods: readonly WorkPod[], order: readonly { readonly pod: string; readonly node: string }[]): Placed {
+  #judged(pods: readonly WorkPod[], order: readonly Binding[]): Omit<Placed, 'unseen'> {
     const occupancy = new Occupancy();
     const [overcommitted, cutOff]: [string[], string[]] = [[], []];
     let [seconds, bestSeconds, bestNodes, ours] = [0, 0, 0, 0];

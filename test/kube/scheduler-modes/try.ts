@@ -19,6 +19,7 @@ async function untilEnded(): Promise<void> {
   try {
     install = await ChartInstall.start(plane, chart, BOTH_SCHEDULERS);
     site = await Site.make(plane.config());
+    await install.untilAsked();
     await install.startScheduler('first', await exampleConfiguration(), plane.kubeconfig);
     await install.startSecondScheduler();
     const { caFile, certFile, keyFile } = install.files;
