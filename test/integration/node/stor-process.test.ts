@@ -73,11 +73,11 @@ describe('nabu stor', function () {
       let idle = 1;
       await cluster.until(async () => {
         idle = (await told())?.load ?? 1;
-        return idle < 0.5;
+        return idle < 0.3;
       });
       let isDone = false;
       const busy = Promise.all(
-        Array.from({ length: 64 }, async () => {
+        Array.from({ length: 256 }, async () => {
           while (!isDone) await node.ping(options());
         }),
       );
