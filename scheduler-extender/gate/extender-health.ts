@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../common/ports/index.ts';
 /** Asks an extender whether it would answer. Rejects, saying why not. */
 export type Probe = (signal: AbortSignal) => Promise<void>;
 
-/** As long as the shipped scheduler configuration waits for an answer (`httpTimeout`): later is as bad as never. */
+/** The longest that a scheduler may be told to wait for an answer (`httpTimeout`; 100 ms as shipped): one slow probe is no hang. */
 const PROBE_TIMEOUT_MS = 500;
 const PERIOD_MS = 500;
 /** A gate that is open on old news is no gate. */
