@@ -173,6 +173,7 @@ export class ResourceServer {
   /** Another kubelet than before, or none. */
   #meet(kubelet: string | undefined): void {
     this.#kubelet = kubelet;
+    this.#isAnnounced = false;
     this.#backoff.reset();
     if (this.#attempt?.kubelet !== kubelet) this.#attempt?.cut.abort();
   }

@@ -88,6 +88,21 @@ describe('the device plugin in trouble', () => {
     assert.deepEqual(lines, ['registered with the kubelet']);
   });
 
+  it('says each registration, with a kubelet too that is there before the one before it was missed', async () => {
+    await begin({});
+    await untilRight();
+    const said = (): number => lines.filter((line) => line === 'registered with the kubelet').length;
+    for (let restarts = 1; restarts <= 20; restarts++) {
+      await kubelet.restart();
+      await eventually(
+        `${restarts} restarts are said`,
+        () => said() === restarts + 1,
+        BOUND_MS,
+        () => lines,
+      );
+    }
+  });
+
   it('tries again when a Register times out', async () => {
     const plugin = await begin({ hangs: true }, { registerTimeoutMs: 50 });
     await eventually('it has tried twice', () => count('register') >= 2, BOUND_MS);
