@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { realClock } from '../../../common/ports/index.ts';
 import { h200 } from '../../fixtures/machines/h200-8gpu.ts';
 import { eventually } from '../../support/kubelet-double.ts';
 import { canMakeDevices, PluginNode } from '../../support/plugin-node.ts';
@@ -9,6 +10,7 @@ import { skip } from '../../support/skip.ts';
 
 const START_MS = 20_000;
 const BOUND_MS = 10_000;
+const LOOK_EVERY_MS = 10;
 const CALL = { timeoutMs: 10_000 };
 const RDMA = 'nabustore.io/rdma';
 const HCA = '0000:1a:00.0';
@@ -62,6 +64,7 @@ describe('the figures of a running device plugin', function () {
       const now = await figure(name, labels);
       if (now === value) return;
       assert(performance.now() < untilMs, `${name}${labels} is ${now}, not ${value}`);
+      await realClock.sleep(LOOK_EVERY_MS);
     }
   }
 
