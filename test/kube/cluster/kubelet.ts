@@ -50,6 +50,9 @@ function configuration({ layout, ports, credentials, featureGates, cgroup }: Kub
     },
     // 10 s by default: so long does a scheduler not hear what a device plugin says.
     nodeStatusUpdateFrequency: '1s',
+    // 1 min by default: so late does it try again where a claim could not be prepared, which happens whenever it asks for the
+    // claim before the API server's authorizer of nodes has heard of the pod.
+    syncFrequency: '5s',
     clusterDomain: 'cluster.local',
     featureGates,
   };
