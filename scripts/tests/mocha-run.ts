@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import Mocha from 'mocha';
 
 const LINGER_MS = 10_000;
-const MESSAGE_CHARS = 300;
+const MESSAGE_CHARS = 800;
 const [report = '', testTimeoutMs = '', ...files] = process.argv.slice(2);
 const mocha = new Mocha({
   timeout: Number(testTimeoutMs),
@@ -19,8 +19,8 @@ const failed = await new Promise<number>((resolve) => {
   const runner = mocha.run(resolve);
   const told: string[] = [];
   runner.on('fail', (test, error) => {
-    const [firstLine = ''] = String(Reflect.get(Object(error), 'message') ?? error).split('\n');
-    told.push(`${test.fullTitle()}: ${firstLine.slice(0, MESSAGE_CHARS)}`);
+    const message = String(Reflect.get(Object(error), 'message') ?? error).replaceAll(/\s*\n\s*/g, ' | ');
+    told.push(`${test.fullTitle()}: ${message.slice(0, MESSAGE_CHARS)}`);
   });
   // Failing hooks count as failures without being tests: take mocha's own sum.
   runner.once('end', () => {

@@ -87,11 +87,17 @@ export class Namespace implements AsyncDisposable {
     }
   }
 
-  /** Its status and its events: what a person would look at. */
+  /** What a person would look at, the most telling first: what does not hold, what containers wait for, its events. */
   async #story(name: string): Promise<string> {
-    const [pod, events] = await Promise.all([this.read(name), this.events(name)]);
-    const lines = events.map(({ reason, message }) => `${reason}: ${message}`);
-    return `${name} is ${JSON.stringify(pod.status, undefined, 1)}\n${lines.join('\n')}`;
+    const [{ status }, events] = await Promise.all([this.read(name), this.events(name)]);
+    const missing = (status?.conditions ?? []).filter((one) => one.status !== 'True');
+    const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
+    return [
+      `${name} is ${status?.phase}`,
+      ...missing.map(({ type, reason = '', message = '' }) => `not ${type}: ${reason} ${message}`),
+      ...containers.map(({ name, state }) => `container ${name}: ${JSON.stringify(state)}`),
+      ...events.map(({ reason, message, count = 1 }) => `${reason} (${count}): ${message}`),
+    ].join('\n');
   }
 
   /** What a command in the pod's first container writes. Rejects where it ends badly. */
