@@ -16,6 +16,7 @@ import {
 } from './leader/index.ts';
 import { ReservationKeeper, Reservations } from './reservations/index.ts';
 import { ExtenderMetrics, ExtenderServer, HealthServer } from './server/index.ts';
+import { KubeWakeCall, type Room, Waker, type WakerOptions } from './wake/index.ts';
 import { ClusterWatches, openControlSource } from './watch/index.ts';
 
 /** Longer than a scheduler needs from our answer to what the API shows of it. */
@@ -50,18 +51,33 @@ export async function runExtender(config: ExtenderConfig): Promise<void> {
     clock: realClock,
     logger,
   });
-  const leadership = new Leadership({
-    catchUp: (notBeforeMs) => watches.catchUp(notBeforeMs),
-    graceMs: GRACE_MS,
+  const waker = await wakerOf(config, {
+    room: () => roomOf(index, reservations),
+    lapse: () => reservations.lapse(),
+    isAnswering: () => refuses() === undefined,
+    ended: (result) => metrics.woke(result),
     clock: realClock,
     logger,
   });
-  leadership.lead(await leaseOf(config, identity, logger, () => leadership.elected()));
+  const leadership = new Leadership({
+    catchUp: (notBeforeMs) => watches.catchUp(notBeforeMs),
+    graceMs: GRACE_MS,
+    onAnswering: () => waker?.answers(),
+    clock: realClock,
+    logger,
+  });
   const refuses = (): string | undefined => leadership.refuses() ?? watches.incomplete();
   const unready = (): string | undefined => refuses() ?? watches.unready();
   const metrics = new ExtenderMetrics({ index, reservations, unready, watched: watches });
+  leadership.lead(await leaseOf(config, identity, logger, () => leadership.elected()));
   const server = new ExtenderServer({
-    extender: new Extender({ index, reservations, rules, staleness: () => watches.staleness() }),
+    extender: new Extender({
+      index,
+      reservations,
+      rules,
+      staleness: () => watches.staleness(),
+      onLackingRoom: () => waker?.refused(),
+    }),
     metrics,
     refuses,
     unready,
@@ -95,12 +111,31 @@ export async function runExtender(config: ExtenderConfig): Promise<void> {
 
   logger.info('stopping', { signal: await ended });
   await endpoint?.stop();
+  await waker?.stop();
   await leadership.stop();
   await server.close();
   await healthServer.close();
   keeper.close();
   await watches.stop();
   control?.client.close();
+}
+
+/** Costs nothing: it is asked inside of requests. */
+function roomOf({ storage }: ClusterIndex, { returns, chargedBytes }: Reservations): Room {
+  return { returns, freeBytes: storage.isUnknown ? 0 : storage.freeBytes - chargedBytes };
+}
+
+async function wakerOf(config: ExtenderConfig, options: Omit<WakerOptions, 'call'>): Promise<Waker | undefined> {
+  if (config.wake === '') {
+    options.logger.info(
+      'pods that are refused for capacity wait for the next event: it is not said what may be changed',
+      {
+        option: 'wake',
+      },
+    );
+    return undefined;
+  }
+  return new Waker({ ...options, call: await KubeWakeCall.open(config.kubeconfig, config.wake, options.clock) });
 }
 
 async function endpointOf(

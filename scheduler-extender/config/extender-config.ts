@@ -51,6 +51,11 @@ export const EXTENDER_CONFIG = defineConfig('scheduler-extender', {
     'IP address that it is led to: of this pod',
     '',
   ),
+  wake: option(
+    z.string(),
+    'NAMESPACE/NAME of a CSIStorageCapacity that is changed, or made, for schedulers to ask again when reserved capacity is free; empty: they ask at the next event',
+    '',
+  ),
   identity: option(z.string(), 'under which the Lease is held; empty: host name and process', ''),
   defaultPolicy: option(z.string().min(1), "of classes that name none, as control's", need.defaultPolicy.name),
   assumedFill: option(share, 'how full a volume is taken to be of which nobody has told', need.assumedFill),

@@ -29,6 +29,8 @@ export type ExtenderOptions = {
   readonly rules: DecisionRules;
   /** What people have to know of the age of what is known, as the end of a sentence; '' while all is fresh. */
   readonly staleness?: () => string;
+  /** Is told when a pod can go nowhere, and somewhere for want of capacity. */
+  readonly onLackingRoom?: () => void;
 };
 
 export type FilterCounts = { readonly candidates: number; readonly passed: number };
@@ -42,14 +44,16 @@ export class Extender {
   readonly #reservations: Reservations;
   readonly #rules: DecisionRules;
   readonly #staleness: () => string;
+  readonly #onLackingRoom: (() => void) | undefined;
   readonly #slots = new CandidateSlots();
   #verdicts = new Int32Array(1024);
 
-  constructor({ index, reservations, rules, staleness = () => '' }: ExtenderOptions) {
+  constructor({ index, reservations, rules, staleness = () => '', onLackingRoom }: ExtenderOptions) {
     this.#index = index;
     this.#reservations = reservations;
     this.#rules = rules;
     this.#staleness = staleness;
+    this.#onLackingRoom = onLackingRoom;
   }
 
   /** An ExtenderArgs to an ExtenderFilterResult. Charges what the pod will take, when any node passes. */
@@ -68,6 +72,7 @@ export class Extender {
       if (verdict === PASSED) passed++;
     }
     this.#charge(need, passed);
+    if (passed === 0 && pass.lacksRoom) this.#onLackingRoom?.();
     const refusals = this.#told(pass.refusals.list);
     return { answer: filterResult({ candidates, verdicts, refusals }), counts: { candidates: count, passed } };
   }

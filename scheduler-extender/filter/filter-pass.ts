@@ -58,6 +58,7 @@ export class FilterPass {
   readonly #exclusive: readonly Exclusive[];
   readonly #anchors: readonly Reading[];
   readonly #isPerNode: boolean;
+  #lacksRoom = false;
 
   constructor(need: Need, index: ClusterIndex, holds: CapacityHolds, rules: FilterRules) {
     this.#need = need;
@@ -73,6 +74,11 @@ export class FilterPass {
     this.#anchors = need.locality === 'required' ? need.readings.filter(({ isAnchor }) => isAnchor) : [];
     this.#isPerNode = need.wanted.some(({ className }) => index.capacities.isPerNode(className));
     this.#common = this.#judgeAll();
+  }
+
+  /** Whether some node, or all, were refused for want of capacity: that may come back without a word of the API. */
+  get lacksRoom(): boolean {
+    return this.#lacksRoom;
   }
 
   /** PASSED, or the number of a refusal. A slot below 0 is a node that nobody has told us of. */
@@ -100,7 +106,7 @@ export class FilterPass {
   }
 
   #judgeAll(): number {
-    const fault = this.#need.faults[0] ?? refuseForSpace(this.#need, this.#index, this.#holds);
+    const fault = this.#need.faults[0] ?? this.#ofRoom(refuseForSpace(this.#need, this.#index, this.#holds));
     return fault === undefined ? PASSED : this.refusals.of(fault, false);
   }
 
@@ -137,7 +143,12 @@ export class FilterPass {
   }
 
   #refuseForPublished(zone: string, node: string): string | undefined {
-    return refuseForPublished(this.#need, this.#index, this.#holds, zone, node);
+    return this.#ofRoom(refuseForPublished(this.#need, this.#index, this.#holds, zone, node));
+  }
+
+  #ofRoom(reason: string | undefined): string | undefined {
+    if (reason !== undefined) this.#lacksRoom = true;
+    return reason;
   }
 
   #judgeTaints(slot: Slot): number {

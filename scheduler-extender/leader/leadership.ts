@@ -7,6 +7,8 @@ export type LeadershipOptions = {
   readonly catchUp: (notBeforeMs: number) => Promise<void>;
   /** How long pods that the leader before us let pass may need until the API shows them. */
   readonly graceMs: number;
+  /** From now on it is this one that answers; once for each election. */
+  readonly onAnswering?: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 };
@@ -62,10 +64,12 @@ export class Leadership {
 
   async #catchUp(term: number, notBeforeMs: number): Promise<void> {
     if (term !== this.#term) return;
-    const { catchUp, clock, logger } = this.#options;
+    const { catchUp, onAnswering, clock, logger } = this.#options;
     try {
       await catchUp(notBeforeMs);
-      if (term === this.#term) this.#caughtUp = true;
+      if (term !== this.#term) return;
+      this.#caughtUp = true;
+      onAnswering?.();
     } catch (error) {
       logger.warn('what was decided before cannot be found out yet', { error });
       if (term === this.#term)

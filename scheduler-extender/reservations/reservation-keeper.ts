@@ -87,7 +87,7 @@ export class ReservationKeeper {
     }
     const wish = this.#index.classes.find(facts.className)?.wish;
     const policy = (typeof wish === 'object' ? wish.policy : undefined) ?? this.#rules.defaultPolicy;
-    const fallenBytes = (before ?? facts.capacityBytes) - facts.capacityBytes;
+    const fallenBytes = (before ?? 0) - facts.capacityBytes;
     this.#published.set(key, facts.capacityBytes);
     this.#reservations.published(key, (fallenBytes * shardCount(policy)) / policy.k);
   }

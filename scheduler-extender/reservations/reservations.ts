@@ -25,6 +25,9 @@ export const DEFAULT_TIMES: ReservationTimes = { promisedMs: 30_000, provisionin
 const STAGES = ['promised', 'provisioning'] as const;
 type Stage = (typeof STAGES)[number];
 
+/** Less is what sums of fractions differ by. */
+const LEAST_BYTES = 1;
+
 type Charge = Reserved & { readonly podUid: string; readonly untilMs: number };
 
 /**
@@ -43,6 +46,7 @@ export class Reservations {
   #heldBytes = 0;
   /** Of those held, of volumes that may be there already. */
   #provisioningBytes = 0;
+  #returns = 0;
 
   constructor(clock: Clock, times: ReservationTimes = DEFAULT_TIMES) {
     this.#clock = clock;
@@ -54,6 +58,25 @@ export class Reservations {
   get counts(): Readonly<Record<Stage | 'settling', number>> {
     const { promised, provisioning } = this.#stages;
     return { promised: promised.size, provisioning: provisioning.size, settling: this.#settled.count };
+  }
+
+  /**
+   * How often there was more room than before without a volume that explains it: a promise lapsed or was withdrawn, a choice was taken back,
+   * more was published. Time alone changes it in `lapse`, or when somebody asks for what is held.
+   */
+  get returns(): number {
+    return this.#returns;
+  }
+
+  /** The same bytes as `heldBytes([])`, perhaps with some that have lapsed since somebody asked. */
+  get chargedBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** Lets go of what lives no longer. */
+  lapse(): void {
+    this.#expire();
+    if (this.#settled.hasAged()) this.#returns++;
   }
 
   /** Raw bytes that volume records do not show yet, without those of the claims named. */
@@ -72,22 +95,27 @@ export class Reservations {
   /** Filter let the pod pass: what it promised the pod before is replaced. */
   promise(podUid: string, reserved: readonly Reserved[]): void {
     this.#expire();
+    const { heldBytes, returns } = { heldBytes: this.#heldBytes, returns: this.#returns };
     this.withdraw(podUid);
     for (const one of reserved) {
       if (!this.#stages.provisioning.has(one.claimKey)) this.#enter('promised', one, podUid);
     }
+    // What is promised again was never given back.
+    if (this.#heldBytes >= heldBytes) this.#returns = returns;
   }
 
   /** Filter found no node, or the pod is gone. What is being made for it already is made all the same. */
   withdraw(podUid: string): void {
     for (const key of [...(this.#ofPod.get(podUid) ?? [])]) {
-      if (this.#stages.promised.has(key)) this.#leave(key);
+      if (this.#stages.promised.has(key)) this.#giveBack(key);
     }
   }
 
   /** The API shows that a volume is being made, whoever decided it. */
   provisioning(reserved: Reserved): void {
-    this.#enter('provisioning', reserved, this.#find(reserved.claimKey)?.podUid ?? '');
+    const before = this.#find(reserved.claimKey);
+    this.#enter('provisioning', reserved, before?.podUid ?? '');
+    if (before !== undefined && before.rawBytes > reserved.rawBytes) this.#returns++;
   }
 
   /** The volume is there. */
@@ -109,18 +137,26 @@ export class Reservations {
 
   /** The claim is gone: no volume is to be made. */
   drop(claimKey: string): void {
-    this.#leave(claimKey);
+    this.#giveBack(claimKey);
     this.#settled.notMade(this.#provisioningBytes);
   }
 
-  /** A capacity was published, by so many raw bytes lower than before. */
+  /** A capacity was published, by so many raw bytes lower than before, or higher: below 0. */
   published(capacityKey: string, fallenBytes: number): void {
     this.#expire();
+    const unshownBytes = this.#settled.unshownBytes(capacityKey, this.#provisioningBytes);
     this.#settled.published(capacityKey, fallenBytes, this.#provisioningBytes);
+    const lessUnshownBytes = unshownBytes - this.#settled.unshownBytes(capacityKey, this.#provisioningBytes);
+    if (lessUnshownBytes - fallenBytes >= LEAST_BYTES) this.#returns++;
   }
 
   unpublished(capacityKey: string): void {
     this.#settled.withdrawn(capacityKey);
+  }
+
+  #giveBack(claimKey: string): void {
+    const charge = this.#leave(claimKey);
+    if (charge !== undefined && charge.rawBytes > 0) this.#returns++;
   }
 
   #find(claimKey: string): Charge | undefined {

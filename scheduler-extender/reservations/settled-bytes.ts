@@ -21,6 +21,8 @@ export class SettledBytes {
   #oldBytes = 0;
   #totalBytes = 0;
   readonly #shownBy = new Map<string, number>();
+  /** The total of what was old when it was last asked whether anything has become so. */
+  #agedBytes = 0;
 
   constructor(clock: Clock, settlingMs: number) {
     this.#clock = clock;
@@ -40,8 +42,8 @@ export class SettledBytes {
   }
 
   /**
-   * The object was published anew, by so many raw bytes lower than before (below 0: higher; 0: for the first time), while so many bytes
-   * of volumes were being made.
+   * The object was published anew, by so many raw bytes lower than before (below 0: higher, as what is there for the first time is), while
+   * so many bytes of volumes were being made.
    */
   published(key: string, fallenBytes: number, onTheirWayBytes: number): void {
     const surely = this.#totalBefore(this.#clock.monotonicMs() - SAME_MOMENT_MS);
@@ -65,6 +67,17 @@ export class SettledBytes {
     this.#forgetOld();
     const shown = Math.max(this.#shownBy.get(key) ?? 0, this.#oldBytes);
     return this.#totalBytes - Math.min(shown, this.#totalBytes + onTheirWayBytes);
+  }
+
+  /**
+   * Whether there is more room only because time has passed: since the last call something has become old that a published figure does
+   * not show, or that nothing published ever will.
+   */
+  hasAged(): boolean {
+    this.#forgetOld();
+    if (this.#agedBytes === this.#oldBytes) return false;
+    this.#agedBytes = this.#oldBytes;
+    return this.#shownBy.size === 0 || [...this.#shownBy.values()].some((shown) => shown < this.#oldBytes);
   }
 
   #forgetOld(): void {

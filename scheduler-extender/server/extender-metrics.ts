@@ -28,6 +28,7 @@ export class ExtenderMetrics {
   readonly registry = new Registry();
   readonly #seconds: Histogram<'verb' | 'result'>;
   readonly #candidates: Counter<'verdict'>;
+  readonly #wakes: Counter<'result'>;
 
   constructor({ index, reservations, unready, watched }: MetricsOptions) {
     const registers = [this.registry];
@@ -44,6 +45,13 @@ export class ExtenderMetrics {
       help: 'Nodes that filter was asked about, by whether they passed.',
       labelNames: ['verdict'],
     });
+    this.#wakes = new Counter({
+      registers,
+      name: 'nabu_extender_wakes_total',
+      help: 'Times that schedulers were made to ask again about pods refused for capacity that has come back: done, or failed.',
+      labelNames: ['result'],
+    });
+    for (const result of ['done', 'failed'] as const) this.#wakes.inc({ result }, 0);
     const gauge = (name: string, help: string, value: () => number): void => {
       new Gauge({
         registers,
@@ -91,6 +99,10 @@ export class ExtenderMetrics {
   filtered({ candidates, passed }: FilterCounts): void {
     this.#candidates.inc({ verdict: 'passed' }, passed);
     this.#candidates.inc({ verdict: 'refused' }, candidates - passed);
+  }
+
+  woke(result: 'done' | 'failed'): void {
+    this.#wakes.inc({ result });
   }
 }
 

@@ -113,6 +113,17 @@ imagePullSecrets: {{ toYaml . | nindent 2 }}
   verbs: [get, update]
 {{- end -}}
 
+{{/* To make a CSIStorageCapacity of that name and to change that one alone: what others publish of capacities is not touched. */}}
+{{- define "nabustore.wakeRules" -}}
+- apiGroups: [storage.k8s.io]
+  resources: [csistoragecapacities]
+  verbs: [create]
+- apiGroups: [storage.k8s.io]
+  resources: [csistoragecapacities]
+  resourceNames: {{ toJson (list .) }}
+  verbs: [patch]
+{{- end -}}
+
 {{/* To lead a Service of that name to oneself. The last is what OpenShift asks of those who write addresses of pods. */}}
 {{- define "nabustore.endpointRules" -}}
 - apiGroups: [""]

@@ -7,7 +7,7 @@ import { makeClaim, makePod } from './cluster-objects.ts';
 import type { ExtenderProcess } from './extender-process.ts';
 import type { Meddler, Recorder } from './recorder.ts';
 import type { Relay } from './relay.ts';
-import { GIB, NAMESPACE as namespace, onStage, type Stage } from './stage.ts';
+import { GIB, NAMESPACE as namespace, onStage, type Stage, WAKE } from './stage.ts';
 import type { StubProvisioner } from './stub-provisioner.ts';
 
 const PODS = 24;
@@ -19,7 +19,6 @@ const HTTP_TIMEOUT_MS = 100;
 /** Slow enough that a burst takes longer than a fault needs to begin. */
 const RATE = ['--gate-rate', '8', '--gate-burst', '1', '--gate-window', String(WINDOW)];
 const WAIT_MS = 60_000;
-const STIR_MS = 2000;
 
 const GARBAGE: readonly string[] = [
   'no JSON',
@@ -46,7 +45,7 @@ describe('in the middle of a burst nothing is overcommitted, ours wait and then 
     await stage.nodes(3);
     provisioner = await stage.provisioner(0);
     api = await stage.relayApi();
-    extender = await stage.readyExtender();
+    extender = await stage.readyExtender(...WAKE);
     relay = await stage.relay(extender.port);
     recorder = await stage.recorder(relay.port);
     const port = recorder.port;
@@ -124,13 +123,8 @@ describe('in the middle of a burst nothing is overcommitted, ours wait and then 
     assert(begun < ROOM, 'it is in the middle');
     const taken = (await fault(name)) ?? 0;
     const room = ROOM - taken;
-    let stirredMs = 0;
     await until(`${room} run, and the others know why not`, WAIT_MS, async () => {
       const { bound, refused } = await pods(name);
-      if (performance.now() - stirredMs > STIR_MS) {
-        stirredMs = performance.now();
-        await stage.stir();
-      }
       if (bound !== room || refused !== PODS - room) throw new Error(`${bound} run, ${refused} know why not`);
       return true;
     });
@@ -145,7 +139,7 @@ describe('in the middle of a burst nothing is overcommitted, ours wait and then 
       await extender.stop('SIGKILL');
       await untilClosed();
       await strangersRun(name);
-      extender = await stage.readyExtender();
+      extender = await stage.readyExtender(...WAKE);
       relay.to = extender.port;
     }));
 

@@ -13,6 +13,8 @@ export const NAMESPACE = 'default';
 export const GIB = 2 ** 30;
 /** The test's storage class. */
 export const CLASS = 'fast';
+/** Flags of an extender that has schedulers ask again when what it had reserved is free: in these clusters nothing else happens. */
+export const WAKE = ['--wake', `${NAMESPACE}/nabu-extender`];
 /** On a machine that does more than these tests an answer may take longer than a scheduler waits. */
 const PATIENT = ['--answer-within-ms', '5000'];
 
@@ -48,16 +50,6 @@ export class Stage {
   /** Big ones, on which only storage is scarce. */
   async nodes(count: number): Promise<void> {
     for (let at = 0; at < count; at++) await makeNode(this.config, `n${at}`, { attachLimit: 1000, cpu: '640' });
-  }
-
-  /**
-   * Something happens, as it always does in a cluster: the scheduler asks again about pods that were refused. Without any event it waits
-   * five minutes, also where less is reserved by then than had been.
-   */
-  async stir(): Promise<void> {
-    const value = String(performance.now());
-    const body = [{ op: 'add', path: '/metadata/annotations', value: { 'example.com/stirred': value } }];
-    await this.core.patchNode({ name: 'n0', body });
   }
 
   /** With its class, for `room` claims of 1 GiB; what it publishes is half a second old. */

@@ -13,7 +13,14 @@ function setUp(catchUp: (notBeforeMs: number) => Promise<void>, taken?: LeaseRec
       record = { ...written, version: String(++version) };
     },
   };
-  const leadership = new Leadership({ catchUp, graceMs: 2000, clock, logger: silentLogger });
+  const answered: (string | undefined)[] = [];
+  const leadership: Leadership = new Leadership({
+    catchUp,
+    graceMs: 2000,
+    onAnswering: () => answered.push(leadership.refuses()),
+    clock,
+    logger: silentLogger,
+  });
   const lease = new LeaderLease({
     store,
     identity: 'me',
@@ -21,7 +28,7 @@ function setUp(catchUp: (notBeforeMs: number) => Promise<void>, taken?: LeaseRec
     logger: silentLogger,
     onElected: () => leadership.elected(),
   });
-  return { clock, leadership, lease, steal: (by: LeaseRecord) => (record = by) };
+  return { clock, leadership, lease, answered, steal: (by: LeaseRecord) => (record = by) };
 }
 
 const other: LeaseRecord = { holder: 'other', durationMs: 15_000, renewedAt: 'then', transitions: 3, version: '9' };
@@ -60,7 +67,7 @@ describe('who is elected', () => {
 
   it('answers no more when another one holds the Lease, and starts over when it is elected again', async () => {
     let looks = 0;
-    const { clock, leadership, lease, steal } = setUp(async () => {
+    const { clock, leadership, lease, answered, steal } = setUp(async () => {
       looks++;
     });
     leadership.lead(lease);
@@ -73,6 +80,7 @@ describe('who is elected', () => {
     assert.match(leadership.refuses() ?? '', /finds out/);
     await clock.advance(4000);
     assert.deepEqual([leadership.refuses(), looks], [undefined, 2]);
+    assert.deepEqual(answered, [undefined, undefined], 'it says so each time, when it does');
     await leadership.stop();
     assert.notEqual(leadership.refuses(), undefined);
   });

@@ -103,6 +103,78 @@ describe('reservations', () => {
   });
 });
 
+describe('room that comes back', () => {
+  /** Whether it does by what is done. */
+  const returnsBy = (held: Reservations, act: () => void): boolean => {
+    const before = held.returns;
+    act();
+    return held.returns > before;
+  };
+
+  it('is counted when a promise lapses, is withdrawn or is for less, and when a choice is taken back', async () => {
+    const clock = new SimClock();
+    const held = new Reservations(clock, TIMES);
+    held.promise('p', [one('a'), one('b')]);
+    assert(!returnsBy(held, () => held.promise('p', [one('a'), one('b')])), 'it is promised again');
+    assert(returnsBy(held, () => held.promise('p', [one('a')])));
+    assert(returnsBy(held, () => held.withdraw('p')));
+    assert(!returnsBy(held, () => held.withdraw('p')));
+    held.promise('p', [one('a', 20)]);
+    assert(returnsBy(held, () => held.provisioning(one('a', 10))));
+    assert(!returnsBy(held, () => held.provisioning(one('a', 10))));
+    assert(returnsBy(held, () => held.gaveUp('ns/a')));
+    held.promise('q', [one('c')]);
+    await clock.advance(1001);
+    assert(returnsBy(held, () => held.lapse()));
+    assert(!returnsBy(held, () => held.lapse()));
+  });
+
+  it('is not counted when what was reserved becomes a volume', () => {
+    const held = new Reservations(new SimClock(), TIMES);
+    held.published('x', 0);
+    const { returns } = held;
+    held.promise('p', [one('a')]);
+    held.provisioning(one('a'));
+    held.made('ns/a');
+    held.published('x', 10);
+    held.drop('ns/a');
+    held.lapse();
+    assert.equal(held.returns, returns);
+  });
+
+  it('is counted when a published capacity rises, or falls by less than it no longer hides', async () => {
+    const clock = new SimClock();
+    const held = new Reservations(clock, TIMES);
+    assert(returnsBy(held, () => held.published('x', -100)));
+    held.promise('p', [one('a')]);
+    held.made('ns/a');
+    await clock.advance(1001);
+    assert(
+      returnsBy(held, () => held.published('x', 4)),
+      'the volume took less than was reserved for it',
+    );
+    assert(!returnsBy(held, () => held.published('x', 0)));
+  });
+
+  it('is counted when a volume is so old that what was published must show it, unless that does', async () => {
+    const clock = new SimClock();
+    for (const isShown of [true, false]) {
+      const held = new Reservations(clock, TIMES);
+      held.published('x', -100);
+      held.promise('p', [one('a')]);
+      held.made('ns/a');
+      if (isShown) held.published('x', 10);
+      held.lapse();
+      await clock.advance(3001);
+      assert.equal(
+        returnsBy(held, () => held.lapse()),
+        !isShown,
+      );
+      assert(!returnsBy(held, () => held.lapse()));
+    }
+  });
+});
+
 describe('what the API shows of placing', () => {
   function setUp(storage: boolean): { cluster: TestCluster; held: Reservations; clock: SimClock } {
     const cluster = new TestCluster().storageClass('fast').node('n1', { zone: 'x' });
