@@ -46,7 +46,10 @@ export class BodyReader {
         const timer = this.#clock.setTimer(() => {
           reject(NabuError.of('TIMEOUT', { operation: 'receiving the request', timeoutMs: this.#limits.timeoutMs }));
         }, this.#limits.timeoutMs);
+        let isSettled = false;
         const settle = (end: () => void): void => {
+          if (isSettled) return; // each request closes in the end: no error is made for that
+          isSettled = true;
           timer.cancel();
           end();
         };
