@@ -29,15 +29,37 @@ export type Breakdown = {
   readonly isDirect: boolean;
 };
 
-/** Slots that hold something themselves, marked with the number of the request: one comparison instead of a look-up in each map. */
-let holders = new Int32Array(1024);
-let round = 0;
+/**
+ * Memory of the request that is being answered, used again by the next: what it marks with its number holds for it alone, so that
+ * nothing has to be made or cleared for thousands of places.
+ */
+class Marks {
+  /** Slots that hold something themselves: one comparison instead of a look-up in each map. */
+  holders = new Int32Array(1024);
+  /** Places whose amounts are known. */
+  places = new Int32Array(1024);
+  amounts = new Float64Array(1024 * STRIDE);
+  round = 0;
 
-function markHolders(readings: readonly Reading[], slots: number): void {
-  if (holders.length < slots) holders = new Int32Array(slots * 2);
-  round = (round + 1) | 0;
-  for (const { spread } of readings) for (const slot of spread.hosts.keys()) holders[slot] = round;
+  /** The number of a new request. */
+  begin(readings: readonly Reading[], slots: number, places: number): number {
+    if (this.holders.length < slots) this.holders = new Int32Array(slots * 2);
+    if (this.places.length < places) {
+      this.places = new Int32Array(places * 2);
+      this.amounts = new Float64Array(places * 2 * STRIDE);
+    }
+    this.round = (this.round + 1) | 0;
+    if (this.round === 0) {
+      this.holders.fill(0);
+      this.places.fill(0);
+      this.round = 1;
+    }
+    for (const { spread } of readings) for (const slot of spread.hosts.keys()) this.holders[slot] = this.round;
+    return this.round;
+  }
 }
+
+const marks = new Marks();
 
 /**
  * The expected time until a pod has its data, for one pod on any node:
@@ -52,29 +74,19 @@ export class LoadTimes {
   readonly #index: ClusterIndex;
   readonly #weights: ScoreWeights;
   readonly #readings: readonly Reading[];
-  readonly #byPlace: Float64Array;
-  readonly #isKnown: Uint8Array;
-  /** Of each place: the seconds of the node that was asked about last, and the link that they hold for. */
-  readonly #lastSeconds: Float64Array;
-  readonly #lastLink: Float64Array;
-  readonly #lastSlowdown: Float64Array;
   readonly #own = new Float64Array(STRIDE);
   readonly #round: number;
   readonly #wantsDirect: boolean;
+  /** While one reading is divided up: how much of it is found, and the round trips for that. */
+  #taken = 0;
+  #rttS = 0;
   readonly #hcas: HcaUse;
 
   constructor(need: Need, index: ClusterIndex, weights: ScoreWeights) {
     this.#index = index;
     this.#weights = weights;
     this.#readings = need.readings;
-    const places = index.nodes.places.count;
-    this.#byPlace = new Float64Array(places * STRIDE);
-    this.#isKnown = new Uint8Array(places);
-    this.#lastSeconds = new Float64Array(places);
-    this.#lastLink = new Float64Array(places);
-    this.#lastSlowdown = new Float64Array(places);
-    markHolders(need.readings, index.nodes.names.limit);
-    this.#round = round;
+    this.#round = marks.begin(need.readings, index.nodes.names.limit, index.nodes.places.count);
     const asked = [...need.devices.keys()].filter((name) => name.startsWith(RESOURCE_PREFIX));
     this.#wantsDirect = asked.some((name) => DIRECT_RESOURCE.test(name));
     this.#hcas = new HcaUse(need, index, weights);
@@ -91,21 +103,16 @@ export class LoadTimes {
     const place = this.#index.nodes.place[slot] ?? 0;
     const link = this.#linkBytesPerSecond(slot);
     const slowdown = this.#slowdown(slot);
-    if (this.#holdsSome(slot)) {
+    // Of the node alone; and where another request's marks lie over ours.
+    if (marks.holders[slot] === this.#round || marks.round !== this.#round) {
       this.#fill(this.#own, 0, place, slot);
       return this.#secondsFor(this.#own, 0, link, slowdown);
     }
-    const isSame = this.#lastLink[place] === link && this.#lastSlowdown[place] === slowdown;
-    if (isSame) return this.#lastSeconds[place] ?? 0;
-    if (this.#isKnown[place] !== 1) {
-      this.#fill(this.#byPlace, place * STRIDE, place, NO_SLOT);
-      this.#isKnown[place] = 1;
+    if (marks.places[place] !== this.#round) {
+      this.#fill(marks.amounts, place * STRIDE, place, NO_SLOT);
+      marks.places[place] = this.#round;
     }
-    const seconds = this.#secondsFor(this.#byPlace, place * STRIDE, link, slowdown);
-    this.#lastLink[place] = link;
-    this.#lastSlowdown[place] = slowdown;
-    this.#lastSeconds[place] = seconds;
-    return seconds;
+    return this.#secondsFor(marks.amounts, place * STRIDE, link, slowdown);
   }
 
   #secondsFor(amounts: Float64Array, at: number, link: number, slowdown: number): number {
@@ -141,12 +148,6 @@ export class LoadTimes {
     };
   }
 
-  #holdsSome(slot: Slot): boolean {
-    // Another pod's marks lie over ours: then by a look at each.
-    if (this.#round === round) return holders[slot] === round;
-    return this.#readings.some(({ spread }) => spread.hosts.has(slot));
-  }
-
   #linkBytesPerSecond(slot: Slot): number {
     const gbps = this.#index.nodes.linkGbps[slot] ?? 0;
     return gbps > 0 ? (gbps * BITS_PER_GBIT) / 8 : Number.POSITIVE_INFINITY;
@@ -162,33 +163,61 @@ export class LoadTimes {
 
   #fill(into: Float64Array, at: number, place: PlaceId, slot: Slot): void {
     into.fill(0, at, at + STRIDE);
-    const { zone, rack, rail } = this.#index.nodes.places.at(place);
-    const { rttS, firstByteTrips } = this.#weights;
     for (const { bytes, spread } of this.#readings) {
-      let taken = 0;
-      let rtt = 0;
-      /** Of what lies within a distance, `nearer` lies nearer already. Answers what lies within. */
-      const take = (distance: number, within: Part | undefined, nearer: number): number => {
-        if (within === undefined) return nearer;
-        const share = Math.min(within.share - nearer, 1 - taken);
-        if (share > 0) {
-          taken += share;
-          into[at + 1 + distance] = (into[at + 1 + distance] ?? 0) + share * bytes * within.slowness;
-          rtt += share * rttS[DISTANCES[distance] ?? 'far'];
-        }
-        return within.share;
-      };
+      this.#taken = 0;
+      this.#rttS = 0;
       const here = slot === NO_SLOT ? undefined : spread.hosts.get(slot);
-      const onHost = take(0, here, 0);
-      const onRail = rail < 0 ? onHost : take(1, spread.rails.get(rail), onHost);
-      // A rail crosses racks: what is in both has been taken.
-      const onBoth = rail < 0 ? onHost : (spread.crossings.get(crossing(rack, rail))?.share ?? onHost);
-      const inRack = take(2, spread.racks.get(rack), onBoth);
-      take(3, spread.zones.get(zone), onRail + inRack - onBoth);
-      // What nobody near has comes from wherever it is kept: all of it, even where we know of less.
-      take(4, { share: 1, slowness: spread.all.slowness }, taken);
-      const measured = taken > 0 ? spread.measuredRttS(place) : undefined;
-      into[at] = (into[at] ?? 0) + firstByteTrips * (measured ?? rtt);
+      this.#take(into, at, 0, here, 0, bytes);
+      const onHost = here?.share ?? 0;
+      if (this.#taken < 1) this.#takeNear(into, at, spread, place, onHost, bytes);
+      const measured = this.#taken > 0 ? spread.measuredRttS(place) : undefined;
+      into[at] = (into[at] ?? 0) + this.#weights.firstByteTrips * (measured ?? this.#rttS);
     }
+  }
+
+  /** Beyond the host, ever farther while something is missing. */
+  #takeNear(
+    into: Float64Array,
+    at: number,
+    spread: Reading['spread'],
+    place: PlaceId,
+    onHost: number,
+    bytes: number,
+  ): void {
+    const { zone, rack, rail } = this.#index.nodes.places.at(place);
+    const ofRail = rail < 0 ? undefined : spread.rails.get(rail);
+    this.#take(into, at, 1, ofRail, onHost, bytes);
+    if (this.#taken >= 1) return;
+    const onRail = ofRail?.share ?? onHost;
+    // A rail crosses racks: what is in both has been taken.
+    const onBoth = rail < 0 ? onHost : (spread.crossings.get(crossing(rack, rail))?.share ?? onHost);
+    const ofRack = spread.racks.get(rack);
+    this.#take(into, at, 2, ofRack, onBoth, bytes);
+    if (this.#taken >= 1) return;
+    const inRack = ofRack?.share ?? onBoth;
+    this.#take(into, at, 3, spread.zones.get(zone), onRail + inRack - onBoth, bytes);
+    // What nobody near has comes from wherever it is kept: all of it, even where we know of less.
+    this.#takeShare(into, at, 4, 1 - this.#taken, spread.all.slowness * bytes);
+  }
+
+  /** Of what lies within a distance, `nearer` lies nearer already. */
+  #take(
+    into: Float64Array,
+    at: number,
+    distance: number,
+    within: Part | undefined,
+    nearer: number,
+    bytes: number,
+  ): void {
+    if (within === undefined) return;
+    const share = Math.min(within.share - nearer, 1 - this.#taken);
+    this.#takeShare(into, at, distance, share, within.slowness * bytes);
+  }
+
+  #takeShare(into: Float64Array, at: number, distance: number, share: number, slowedBytes: number): void {
+    if (!(share > 0)) return;
+    this.#taken += share;
+    into[at + 1 + distance] = (into[at + 1 + distance] ?? 0) + share * slowedBytes;
+    this.#rttS += share * this.#weights.rttS[DISTANCES[distance] ?? 'far'];
   }
 }
