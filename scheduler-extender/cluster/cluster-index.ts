@@ -104,6 +104,7 @@ export class ClusterIndex implements ClusterSink {
   readonly storage = new StorageTable(this.nodes, this.localities);
   readonly #listeners = new Set<IndexListener>();
   readonly #linked = new Map<string, number>();
+  #changes = 0;
 
   readonly #handlers: Handlers = {
     node: {
@@ -165,13 +166,20 @@ export class ClusterIndex implements ClusterSink {
     },
   };
 
+  /** Another number whenever something was heard. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   put<K extends Kind>(kind: K, facts: FactsOf[K]): void {
     const handler = this.#handlers[kind];
+    this.#changes++;
     handler.put(facts);
     if (this.#listeners.size > 0) this.#tell(kind, handler.key(facts));
   }
 
   remove(kind: Kind, key: string): void {
+    this.#changes++;
     this.#handlers[kind].remove(key);
     this.#tell(kind, key);
   }

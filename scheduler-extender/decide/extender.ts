@@ -16,6 +16,7 @@ import {
 } from '../wire/index.ts';
 import { CandidateSlots } from './candidate-slots.ts';
 import { type Explanation, explainNode } from './explanation.ts';
+import { PreparedOrder } from './prepared-order.ts';
 
 export type DecisionRules = {
   readonly need: NeedRules;
@@ -46,6 +47,7 @@ export class Extender {
   readonly #staleness: () => string;
   readonly #onLackingRoom: (() => void) | undefined;
   readonly #slots = new CandidateSlots();
+  readonly #prepared = new PreparedOrder();
   #verdicts = new Int32Array(1024);
 
   constructor({ index, reservations, rules, staleness = () => '', onLackingRoom }: ExtenderOptions) {
@@ -79,6 +81,19 @@ export class Extender {
 
   /** An ExtenderArgs to a HostPriorityList. */
   prioritize(body: Uint8Array): Buffer {
+    return this.#prepared.find(body, this.#index.changes) ?? this.#order(body);
+  }
+
+  /** Works out what prioritize answers to that body, for the scheduler that will ask it next. */
+  prepare(body: Uint8Array): void {
+    try {
+      this.#prepared.keep(body, this.#index.changes, this.#order(body));
+    } catch {
+      // Nothing is prepared: the one who asks meets the same, and is told.
+    }
+  }
+
+  #order(body: Uint8Array): Buffer {
     const { pod, candidates } = parseExtenderArgs(body);
     const need = this.#needOf(pod);
     return hostPriorities(candidates, this.#scores(need, candidates));

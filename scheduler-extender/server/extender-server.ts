@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { NabuError, toNabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock, Timer } from '../../common/ports/index.ts';
-import type { Extender } from '../decide/index.ts';
+import type { Extender, FilterCounts } from '../decide/index.ts';
 import { filterError } from '../wire/index.ts';
 import type { ExtenderMetrics, Verb } from './extender-metrics.ts';
 import { addHealth } from './health-routes.ts';
@@ -18,7 +18,7 @@ export type ServerLimits = BodyLimits & {
 };
 
 export type ExtenderServerOptions = {
-  readonly extender: Pick<Extender, 'filter' | 'prioritize' | 'preempt' | 'explain'>;
+  readonly extender: Pick<Extender, 'filter' | 'prioritize' | 'prepare' | 'preempt' | 'explain'>;
   readonly metrics: ExtenderMetrics;
   /** Why nothing is answered (no leader, or what is known is not complete), or undefined. */
   readonly refuses: () => string | undefined;
@@ -42,6 +42,11 @@ const CHECK_TLS_MS = 30_000;
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 type Answer = { readonly body: Buffer | string; readonly result: string };
+
+/** More than one candidate, and none refused: the same list comes back for its order. */
+function isOrderedNext({ candidates, passed }: FilterCounts): boolean {
+  return candidates > 1 && passed === candidates;
+}
 
 /** extender v1 over HTTP, with health, readiness and metrics beside it. */
 export class ExtenderServer {
@@ -142,6 +147,8 @@ export class ExtenderServer {
     if (verb === 'preempt') return { body: extender.preempt(bytes), result: 'ok' };
     const { answer, counts } = extender.filter(bytes);
     metrics.filtered(counts);
+    // Once the answer is on its way: the scheduler takes longer to read it than the order takes to be found.
+    if (isOrderedNext(counts)) setImmediate(() => extender.prepare(bytes));
     return { body: answer, result: 'ok' };
   }
 

@@ -88,6 +88,7 @@ const MOST_AROUND = 2 * AROUND_BYTES + 3;
 function writeHosts(
   candidates: Candidates,
   scores: Int32Array,
+  least: number,
   bytes: Uint8Array,
   words: DataView,
   from: number,
@@ -98,7 +99,7 @@ function writeHosts(
   const source = new DataView(body.buffer, body.byteOffset, body.length);
   let to = from;
   for (let at = 0; at < count; at++) {
-    const score = scores[at] ?? 0;
+    const score = (scores[at] ?? 0) - least;
     if (score <= 0) continue;
     words.setUint32(to, host0, true);
     words.setUint32(to + 4, host1, true);
@@ -121,30 +122,30 @@ function writeHosts(
   return to;
 }
 
-/** Whether no candidate is better than another. */
-function areAlike(scores: Int32Array, count: number): boolean {
-  let first = REPEATED;
+/** What every candidate has. */
+function leastOf(scores: Int32Array, count: number): number {
+  let least = Number.POSITIVE_INFINITY;
   for (let at = 0; at < count; at++) {
     const score = scores[at] ?? REPEATED;
-    if (score === REPEATED) continue;
-    if (first !== REPEATED && score !== first) return false;
-    first = score;
+    if (score !== REPEATED && score < least) least = score;
   }
-  return true;
+  return least;
 }
 
 /**
  * kube-scheduler extender/v1 HostPriorityList. `scores[i]` is 0 to 10 (MaxExtenderPriority), or REPEATED. What changes no order is left
- * out, so that nobody writes, sends and reads it: a scheduler adds 0 where none is said (prioritizeNodes), and the same for all decides
- * nothing.
+ * out, so that nobody writes, sends and reads it: what all candidates have is taken off each, and a scheduler adds 0 where none is said
+ * (prioritizeNodes).
  */
 export function hostPriorities(candidates: Candidates, scores: Int32Array): Buffer {
   const { count, nameFrom, nameTo } = candidates;
-  if (areAlike(scores, count)) return Buffer.from('[]');
+  const least = leastOf(scores, count);
   let namesBytes = 0;
   for (let at = 0; at < count; at++) namesBytes += (nameTo[at] ?? 0) - (nameFrom[at] ?? 0);
   writer.reset();
-  writer.fill(namesBytes + count * MOST_AROUND, (bytes, words, at) => writeHosts(candidates, scores, bytes, words, at));
+  writer.fill(namesBytes + count * MOST_AROUND, (bytes, words, at) => {
+    return writeHosts(candidates, scores, least, bytes, words, at);
+  });
   if (writer.length === 0) writer.byte(BYTE.openBracket);
   writer.byte(BYTE.closeBracket);
   return writer.taken();

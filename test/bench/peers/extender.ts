@@ -15,12 +15,13 @@ import { bigCluster } from '../../support/extender/big-cluster.ts';
 const NODES = 5000;
 const MIB = 1 << 20;
 
-type Handlers = Pick<Extender, 'filter' | 'prioritize' | 'preempt' | 'explain'>;
+type Handlers = Pick<Extender, 'filter' | 'prioritize' | 'prepare' | 'preempt' | 'explain'>;
 
 const nothing = Buffer.from('{}');
 const empty: Handlers = {
   filter: () => ({ answer: nothing, counts: { candidates: 0, passed: 0 } }),
   prioritize: () => nothing,
+  prepare: () => undefined,
   preempt: () => '{}',
   explain: () => {
     throw new Error('nothing to explain');

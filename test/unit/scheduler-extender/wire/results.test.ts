@@ -83,12 +83,22 @@ describe('the answer of prioritize', () => {
     assert.deepEqual(answer, expected);
   });
 
+  it('leaves out what all have', () => {
+    const { candidates } = parseExtenderArgs(Buffer.from('{"NodeNames":["a","b","a","c"]}'));
+    const answer = JSON.parse(hostPriorities(candidates, Int32Array.of(10, 4, REPEATED, 5)).toString());
+    const expected = [
+      { Host: 'a', Score: 6 },
+      { Host: 'c', Score: 1 },
+    ];
+    assert.deepEqual(answer, expected);
+  });
+
   it('is empty where all score alike', () => {
     const { candidates } = parseExtenderArgs(Buffer.from('{"NodeNames":["a","b","a"]}'));
     const alike = (scores: number[]) => JSON.parse(hostPriorities(candidates, Int32Array.from(scores)).toString());
     assert.deepEqual(alike([10, 10, REPEATED]), []);
     assert.deepEqual(alike([0, 0, REPEATED]), []);
-    assert.equal(alike([10, 9, REPEATED]).length, 2);
+    assert.deepEqual(alike([10, 9, REPEATED]), [{ Host: 'a', Score: 1 }]);
   });
 });
 
