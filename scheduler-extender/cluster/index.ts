@@ -12,7 +12,7 @@ export type { Growth } from './growth.ts';
 export type { LocalityTable } from './locality-table.ts';
 export { NO_SLOT, type Slot } from './name-table.ts';
 export { NO_LIMIT, type NodeTable } from './node-table.ts';
-export type { Place, PlaceId } from './places.ts';
+export { NO_RAIL, type Place, type PlaceId } from './places.ts';
 export type { KnownPod, PodTable } from './pod-table.ts';
 export type { ClaimableUnits, SliceTable } from './slice-table.ts';
 export { crossing, DISTANCES, type Distance, NOWHERE, type Part, Spread, type SpreadPart } from './spread.ts';

@@ -1,3 +1,5 @@
+import { ints, longer } from './longer.ts';
+
 /** The number of a name while anything refers to it; used again afterwards. */
 export type Slot = number;
 export const NO_SLOT: Slot = -1;
@@ -113,8 +115,8 @@ export class NameTable {
   #keepBytes(slot: Slot, name: string): void {
     const bytes = Buffer.from(name);
     if (slot >= this.#nameFrom.length) {
-      this.#nameFrom = grown(this.#nameFrom);
-      this.#nameLength = grown(this.#nameLength);
+      this.#nameFrom = longer(this.#nameFrom, ints);
+      this.#nameLength = longer(this.#nameLength, ints);
     }
     if (this.#poolUsed + bytes.length > this.#pool.length) this.#repool(bytes.length);
     this.#pool.set(bytes, this.#poolUsed);
@@ -171,10 +173,4 @@ export class NameTable {
     this.#used = 0;
     for (const slot of this.#slots.values()) this.#insert(slot);
   }
-}
-
-function grown(array: Int32Array): Int32Array<ArrayBuffer> {
-  const copy = new Int32Array(array.length * 2);
-  copy.set(array);
-  return copy;
 }

@@ -1,16 +1,11 @@
 import type { CsiNodeFacts, NodeFacts, Taint } from '../kube/index.ts';
+import { ints, longer } from './longer.ts';
 import { NameTable, type Slot } from './name-table.ts';
 import { type PlaceId, Places } from './places.ts';
 
 export const NO_LIMIT = -1;
 
 export type DeviceColumn = { readonly total: Float64Array; readonly used: Float64Array };
-
-function longer<T extends Float64Array | Int32Array | Uint8Array>(array: T, make: (length: number) => T): T {
-  const copy = make(array.length * 2);
-  copy.set(array);
-  return copy;
-}
 
 /** What is known of each node, in columns by slot: a request reads a few numbers per name and follows no pointers. */
 export class NodeTable {
@@ -139,7 +134,6 @@ export class NodeTable {
   #grow(): void {
     const bytes = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length);
     const floats = (length: number): Float64Array<ArrayBuffer> => new Float64Array(length);
-    const ints = (length: number): Int32Array<ArrayBuffer> => new Int32Array(length);
     this.present = longer(this.present, bytes);
     this.tainted = longer(this.tainted, bytes);
     this.hasDriver = longer(this.hasDriver, bytes);

@@ -1,3 +1,5 @@
+import { ints, longer } from './longer.ts';
+
 /** The number of a zone, a rack, a rail, or of a place: the three of them together. Sites are few; none is ever forgotten. */
 export type PlaceId = number;
 export const NO_RAIL = -1;
@@ -18,6 +20,8 @@ class Numbers {
   }
 }
 
+const FIRST_PLACES = 256;
+
 export type Place = { readonly zone: number; readonly rack: number; readonly rail: number };
 
 /**
@@ -30,6 +34,10 @@ export class Places {
   readonly #rails = new Numbers();
   readonly #places = new Numbers();
   readonly #all: Place[] = [];
+  /** Of place i, in rows, so that thousands are looked at without as many objects being visited. */
+  zone = new Int32Array(FIRST_PLACES);
+  rack = new Int32Array(FIRST_PLACES);
+  rail = new Int32Array(FIRST_PLACES);
 
   get count(): number {
     return this.#all.length;
@@ -42,8 +50,20 @@ export class Places {
       rail: rail === '' ? NO_RAIL : this.#rails.of(`${zone}/${rail}`),
     };
     const id = this.#places.of(`${place.zone}.${place.rack}.${place.rail}`);
-    this.#all[id] ??= place;
+    if (this.#all[id] === undefined) this.#keep(id, place);
     return id;
+  }
+
+  #keep(id: PlaceId, place: Place): void {
+    this.#all[id] = place;
+    if (id >= this.zone.length) {
+      this.zone = longer(this.zone, ints);
+      this.rack = longer(this.rack, ints);
+      this.rail = longer(this.rail, ints);
+    }
+    this.zone[id] = place.zone;
+    this.rack[id] = place.rack;
+    this.rail[id] = place.rail;
   }
 
   at(id: PlaceId): Place {

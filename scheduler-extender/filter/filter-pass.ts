@@ -92,10 +92,10 @@ export class FilterPass {
     if (this.#usesStorage) {
       const verdict = nodes.tainted[slot] === 1 ? this.#judgeTaints(slot) : PASSED;
       if (verdict !== PASSED) return verdict;
-      const place = nodes.places.at(nodes.place[slot] ?? 0);
-      const zoned = this.#ofZone(place, slot);
+      const place = nodes.place[slot] ?? 0;
+      const zoned = this.#ofZone(nodes.places.zone[place] ?? 0, slot);
       if (zoned !== PASSED) return zoned;
-      const near = this.#anchors.length === 0 ? PASSED : this.#judgeLocality(slot, place);
+      const near = this.#anchors.length === 0 ? PASSED : this.#judgeLocality(slot, nodes.places.at(place));
       if (near !== PASSED) return near;
     }
     if (this.#usesVolumes) {
@@ -110,7 +110,7 @@ export class FilterPass {
     return fault === undefined ? PASSED : this.refusals.of(fault, false);
   }
 
-  #ofZone({ zone }: Place, slot: Slot): number {
+  #ofZone(zone: number, slot: Slot): number {
     let verdict = this.#byZone[zone] ?? UNJUDGED;
     if (verdict === UNJUDGED) {
       verdict = this.#judgeZone(this.#index.nodes.places.zoneName(zone));

@@ -3,6 +3,7 @@ import {
   crossing,
   DISTANCES,
   type Distance,
+  NO_RAIL,
   NO_SLOT,
   type Part,
   type PlaceId,
@@ -184,18 +185,20 @@ export class LoadTimes {
     onHost: number,
     bytes: number,
   ): void {
-    const { zone, rack, rail } = this.#index.nodes.places.at(place);
+    const { places } = this.#index.nodes;
+    const rail = places.rail[place] ?? NO_RAIL;
     const ofRail = rail < 0 ? undefined : spread.rails.get(rail);
     this.#take(into, at, 1, ofRail, onHost, bytes);
     if (this.#taken >= 1) return;
     const onRail = ofRail?.share ?? onHost;
+    const rack = places.rack[place] ?? 0;
     // A rail crosses racks: what is in both has been taken.
     const onBoth = rail < 0 ? onHost : (spread.crossings.get(crossing(rack, rail))?.share ?? onHost);
     const ofRack = spread.racks.get(rack);
     this.#take(into, at, 2, ofRack, onBoth, bytes);
     if (this.#taken >= 1) return;
     const inRack = ofRack?.share ?? onBoth;
-    this.#take(into, at, 3, spread.zones.get(zone), onRail + inRack - onBoth, bytes);
+    this.#take(into, at, 3, spread.zones.get(places.zone[place] ?? 0), onRail + inRack - onBoth, bytes);
     // What nobody near has comes from wherever it is kept: all of it, even where we know of less.
     this.#takeShare(into, at, 4, 1 - this.#taken, spread.all.slowness * bytes);
   }
