@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { freePorts } from '../kube/cluster/ports.ts';
+import { Plane } from '../kube/plane/plane.ts';
 import { FLEET, fleetOf, makeFleet } from '../kube/scale/fleet.ts';
 import { PODS } from '../kube/scale/objects.ts';
-import { missingForScale } from '../kube/scale/programs.ts';
-import { ScalePlane } from '../kube/scale/scale-plane.ts';
 import { Bindings, removePods } from '../kube/scheduler-modes/bindings.ts';
 import { ModelLoad } from '../kube/scheduler-modes/model-load.ts';
 import { get } from '../support/extender/served.ts';
@@ -20,10 +19,10 @@ export type Placed = { readonly perSecond: number; readonly cpuMs: number };
 /** A real kube-scheduler over thousands of simulated nodes, for the pods a second that it places. */
 export class SchedulerRate {
   readonly load: ModelLoad;
-  readonly #plane: ScalePlane;
+  readonly #plane: Plane;
   readonly #bench: Bench;
 
-  private constructor(plane: ScalePlane, load: ModelLoad, bench: Bench) {
+  private constructor(plane: Plane, load: ModelLoad, bench: Bench) {
     this.#plane = plane;
     this.load = load;
     this.#bench = bench;
@@ -31,9 +30,9 @@ export class SchedulerRate {
 
   /** Throws Missing where the programs of a cluster are not there. */
   static async start(bench: Bench): Promise<SchedulerRate> {
-    const missing = await missingForScale();
+    const missing = await Plane.missing({ fleet: true });
     if (missing !== '') throw new Missing(missing);
-    const plane = await ScalePlane.start();
+    const plane = await Plane.start({ fleet: true });
     bench.scope.defer('the control plane', () => plane.stop());
     const fleet = fleetOf(FLEET);
     bench.progress(`making ${fleet.length} nodes`);
@@ -87,7 +86,7 @@ export class SchedulerRate {
     try {
       await this.#plane.startScheduler({
         featureGates: { OpportunisticBatching: false },
-        ...(extenderPort === undefined ? {} : { extender: { port: extenderPort } }),
+        ...(extenderPort === undefined ? {} : { port: extenderPort }),
       });
       const pid = this.#plane.children.pid('kube-scheduler');
       await bindings.untilBound(1, WAIT_MS);

@@ -1,4 +1,4 @@
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi } from '../plane/kube-api.ts';
 
 const CAPACITIES = '/apis/storage.k8s.io/v1/csistoragecapacities';
 

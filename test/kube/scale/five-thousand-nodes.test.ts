@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { skip } from '../../support/skip.ts';
+import { Plane } from '../plane/plane.ts';
+import { OUR_PROFILE, shippedSetup } from '../plane/scheduler-configuration.ts';
 import { CapacityWatch } from './capacity-watch.ts';
 import { type Judged, regret } from './judge.ts';
 import { CLAIMS, claimObject, makeClass, PODS, podObject } from './objects.ts';
 import { PodWatch, type SeenPod } from './pod-watch.ts';
-import { missingForScale } from './programs.ts';
 import { type Run, ScaleSite } from './scale-site.ts';
-import { OUR_PROFILE, shippedSetup } from './scheduler-configuration.ts';
 import type { Mix } from './workload.ts';
 
 /** A thousand pods: half with claims of ours, and half of the others strangers. */
@@ -27,7 +27,7 @@ describe('five thousand nodes', () => {
   let scale: ScaleSite;
 
   before(async function () {
-    const missing = await missingForScale();
+    const missing = await Plane.missing({ fleet: true });
     if (missing !== '') skip(this, missing);
     this.timeout(START_MS);
     scale = await ScaleSite.start({ seed: SEED, mix: MIX });
@@ -90,8 +90,8 @@ describe('five thousand nodes', () => {
     const watch = await PodWatch.start(api);
     const capacity = await CapacityWatch.start(api, 'burst');
     try {
-      const { extender } = shippedSetup();
-      await scale.plane.startScheduler({ extender: { ...extender, port: scale.extender.port } });
+      const { weight, httpTimeoutMs } = shippedSetup();
+      await scale.plane.startScheduler({ weight, httpTimeoutMs, port: scale.extender.port });
       const at = Array.from({ length: BURST }, (_, number) => number);
       await api.createAll(at.map((n) => [CLAIMS, claimObject(`burst-${n}`, `${VOLUME_GIB}Gi`, 'burst')]));
       await api.createAll(at.map((n) => [PODS, podObject(`burst-${n}`, { claims: [`burst-${n}`] })]));

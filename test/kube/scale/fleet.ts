@@ -1,11 +1,10 @@
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi } from '../plane/kube-api.ts';
+import { KWOK_ANNOTATION } from '../plane/kwok-configuration.ts';
 
 export const DRIVER = 'csi.nabustore.io';
 export const ZONE_LABEL = 'topology.nabustore.io/zone';
 const RACK_LABEL = 'topology.nabustore.io/rack';
 const RAIL_LABEL = 'topology.nabustore.io/rail';
-/** kwok plays the kubelet of nodes that have it. */
-export const KWOK_ANNOTATION = 'kwok.x-k8s.io/node';
 
 export type FleetNode = {
   readonly name: string;

@@ -1,5 +1,5 @@
+import type { KubeApi } from '../plane/kube-api.ts';
 import { DRIVER } from './fleet.ts';
-import type { KubeApi } from './kube-api.ts';
 
 const NAMESPACE = 'default';
 export const PODS = `/api/v1/namespaces/${NAMESPACE}/pods`;

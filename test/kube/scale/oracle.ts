@@ -30,6 +30,9 @@ export type OracleNode = {
   readonly attachLimit: number;
 };
 
+/** Of a node what counts for how long something takes to be there. */
+export type OraclePlace = Pick<OracleNode, 'name' | 'zone' | 'rack' | 'rail' | 'linkLoad' | 'linkGbps'>;
+
 /** A share of something, where it lies: on a node of the cluster, or beside them in a rack. */
 export type Part = {
   readonly share: number;
@@ -49,7 +52,7 @@ export type OraclePod = {
   readonly readings: readonly OracleReading[];
 };
 
-function distanceOf(node: OracleNode, part: Part): number {
+function distanceOf(node: OraclePlace, part: Part): number {
   if (part.host === node.name) return 0;
   if (part.zone !== node.zone) return FAR;
   if (part.rail !== '' && part.rail === node.rail) return 1;
@@ -57,7 +60,7 @@ function distanceOf(node: OracleNode, part: Part): number {
 }
 
 /** The expected seconds until a pod on the node has everything that it reads. */
-export function loadSeconds(node: OracleNode, readings: readonly OracleReading[]): number {
+export function loadSeconds(node: OraclePlace, readings: readonly OracleReading[]): number {
   const linkBytesPerSecond = node.linkGbps === undefined ? Number.POSITIVE_INFINITY : (node.linkGbps * 1e9) / 8;
   const slowdown = 1 / (1 - Math.min(node.linkLoad, BUSIEST));
   let seconds = 0;

@@ -1,5 +1,5 @@
 import { until } from '../host/until.ts';
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi } from '../plane/kube-api.ts';
 import { PODS } from './objects.ts';
 
 export type SeenPod = {

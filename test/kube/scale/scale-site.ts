@@ -1,5 +1,7 @@
 import { SeededRandom } from '../../../common/ports/index.ts';
 import { until } from '../host/until.ts';
+import { Plane } from '../plane/plane.ts';
+import type { SchedulerSetup } from '../plane/scheduler-configuration.ts';
 import { ExtenderProcess } from '../scheduler/extender-process.ts';
 import { FLEET, type FleetShape, makeFleet } from './fleet.ts';
 import { judge, type Verdict } from './judge.ts';
@@ -7,8 +9,6 @@ import { CLAIMS, claimObject, makeClass, PODS, podObject } from './objects.ts';
 import { Offers } from './offers.ts';
 import { Occupancy, type OracleNode } from './oracle.ts';
 import { PodWatch } from './pod-watch.ts';
-import { ScalePlane } from './scale-plane.ts';
-import type { AskedExtender, SchedulerSetup } from './scheduler-configuration.ts';
 import { Site } from './site.ts';
 import { StorageSide } from './storage-side.ts';
 import { type Anchor, type BoundVolume, type Mix, newVolumesGib, type WorkPod, workload } from './workload.ts';
@@ -41,8 +41,8 @@ export type ScaleSiteOptions = {
 
 export type RunOptions = {
   readonly mix: Mix;
-  /** Where the scheduler asks is filled in. */
-  readonly setup?: Omit<SchedulerSetup, 'extender'> & { readonly extender?: Omit<AskedExtender, 'port'> };
+  /** Whom the scheduler asks is filled in. */
+  readonly setup?: Omit<SchedulerSetup, 'port'>;
   /** Of names: no two runs may share it. */
   readonly prefix: string;
   /** What pods of ours name; left out: the default one. */
@@ -62,7 +62,7 @@ type ClaimObject = { readonly metadata: { readonly name: string }; readonly spec
 
 /** A site of thousands of nodes with an extender, control, our driver and the official provisioner, for bursts of pods. */
 export class ScaleSite {
-  readonly plane: ScalePlane;
+  readonly plane: Plane;
   readonly site: Site;
   readonly #random: SeededRandom;
   #side: StorageSide | undefined;
@@ -70,7 +70,7 @@ export class ScaleSite {
   #bound: readonly BoundVolume[] = [];
   #anchors: readonly (Anchor & { readonly node: OracleNode })[] = [];
 
-  private constructor(plane: ScalePlane, site: Site, random: SeededRandom) {
+  private constructor(plane: Plane, site: Site, random: SeededRandom) {
     this.plane = plane;
     this.site = site;
     this.#random = random;
@@ -81,7 +81,7 @@ export class ScaleSite {
     const volumesGib = newVolumesGib(mix) * runs + (mix.bound + ANCHORS) * BOUND_GIB;
     const rawBytes = (volumesGib * GIB * RAW_PER_BYTE * SPARE) / PROMISED;
     const site = new Site({ random, shape, rawBytes });
-    const scale = new ScaleSite(await ScalePlane.start(), site, random);
+    const scale = new ScaleSite(await Plane.start({ fleet: true }), site, random);
     try {
       await scale.#prepare(mix.bound);
       return scale;
@@ -117,7 +117,7 @@ export class ScaleSite {
     const offers = await Offers.start(this.extender.port);
     const watch = await PodWatch.start(api);
     try {
-      await this.plane.startScheduler({ ...setup, extender: { ...setup.extender, port: offers.port } });
+      await this.plane.startScheduler({ ...setup, port: offers.port });
       const startMs = performance.now();
       await api.createAll(pods.flatMap(({ claims }) => claims.map((claim) => [CLAIMS, claim] as const)));
       await api.createAll(pods.map(({ object }) => [PODS, object] as const));

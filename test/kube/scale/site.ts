@@ -1,18 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parse } from 'yaml';
 import type { SeededRandom } from '../../../common/ports/index.ts';
-import { until } from '../host/until.ts';
+import type { KubeApi } from '../plane/kube-api.ts';
 import { FLEET, type FleetNode, type FleetShape, fleetOf } from './fleet.ts';
-import type { KubeApi } from './kube-api.ts';
+import { publishReports } from './locality-reports.ts';
 import type { OracleNode, Part } from './oracle.ts';
 import type { StorageNodeGiven } from './storage-side.ts';
 
-const CRD = join(import.meta.dirname, '../../../charts/nabustore/crds/localityreports.nabustore.io.yaml');
-const REPORTS = '/apis/nabustore.io/v1alpha1/localityreports';
-const SERVED_MS = 60_000;
-/** Longer than any test of these. */
-const VALID_S = 3600;
 const GIB = 2 ** 30;
 
 /** Of the raw bytes, by zone; the last zone has none: from there no storage can be reached. */
@@ -110,8 +102,6 @@ export class Site {
 
   /** What the nodes say of themselves, as their agents would. */
   async report(api: KubeApi): Promise<void> {
-    await api.create('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', parse(readFileSync(CRD, 'utf8')));
-    await until('the resource is served', SERVED_MS, () => api.get(REPORTS));
     const contents = new Map<string, object[]>();
     for (const { id, sizeBytes, stored, cached } of this.models) {
       for (const { node, share } of cached) {
@@ -119,20 +109,12 @@ export class Site {
         contents.set(node.name, [...(contents.get(node.name) ?? []), held]);
       }
     }
-    const reportedAt = new Date().toISOString();
-    const names = [...new Set([...contents.keys(), ...this.#links.keys()])];
-    const reports = names.map((name) => ({
-      apiVersion: 'nabustore.io/v1alpha1',
-      kind: 'LocalityReport',
-      metadata: { name },
-      spec: {
-        reportedAt,
-        validSeconds: VALID_S,
-        linkLoadPercent: this.#links.get(name) ?? 0,
-        contents: contents.get(name) ?? [],
-      },
-    }));
-    await api.createAll(reports.map((report) => [REPORTS, report]));
+    const names = [...contents.keys(), ...this.#links.keys()];
+    const reported = (name: string) => ({
+      linkLoadPercent: this.#links.get(name) ?? 0,
+      contents: contents.get(name) ?? [],
+    });
+    await publishReports(api, new Map(names.map((name) => [name, reported(name)])));
   }
 
   #oracleNode({ name, zone, rack, rail, labels = {}, taints = [] }: FleetNode): OracleNode {

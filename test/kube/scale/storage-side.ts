@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseAddress } from '../../../common/grpc/index.ts';
 import { ControlClient, type Volume } from '../../../engine/control/index.ts';
 import { until } from '../host/until.ts';
-import type { ScalePlane } from './scale-plane.ts';
+import type { Plane } from '../plane/plane.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const READY_MS = 60_000;
@@ -29,15 +29,15 @@ export class StorageSide {
   /** Where control is reached: for `nabu scheduler-extender --control`. */
   readonly control: string;
   readonly client: ControlClient;
-  readonly #plane: ScalePlane;
+  readonly #plane: Plane;
 
-  private constructor(plane: ScalePlane, control: string) {
+  private constructor(plane: Plane, control: string) {
     this.#plane = plane;
     this.control = control;
     this.client = new ControlClient(parseAddress(control));
   }
 
-  static async start(plane: ScalePlane, nodes: readonly StorageNodeGiven[]): Promise<StorageSide> {
+  static async start(plane: Plane, nodes: readonly StorageNodeGiven[]): Promise<StorageSide> {
     const dir = join(plane.folder, 'nabu');
     const run = join(dir, 'run');
     mkdirSync(run, { recursive: true });
@@ -58,7 +58,7 @@ export class StorageSide {
     });
     for (const node of nodes) await side.register(node);
     nabu('csi', 'csi', '--mode', 'controller', '--endpoint', csi, '--control', control);
-    plane.startProvisioner(csi);
+    plane.spawn('csi-provisioner', provisionerArgs(plane.kubeconfig, csi), { NAMESPACE: 'default' });
     return side;
   }
 
@@ -92,3 +92,20 @@ export class StorageSide {
     for (const name of ['csi-provisioner', 'csi', 'control']) await this.#plane.children.stop(name);
   }
 }
+
+/** Of the official sidecar, in front of the driver at `socket`. */
+const provisionerArgs = (kubeconfig: string, socket: string): string[] => [
+  `--csi-address=${socket}`,
+  `--kubeconfig=${kubeconfig}`,
+  '--enable-capacity',
+  '--capacity-ownerref-level=-1',
+  '--capacity-poll-interval=1s',
+  '--kube-api-capacity-qps=100',
+  '--kube-api-capacity-burst=100',
+  '--kube-api-qps=1000',
+  '--kube-api-burst=2000',
+  '--extra-create-metadata',
+  '--retry-interval-start=500ms',
+  '--retry-interval-max=5s',
+  '--v=2',
+];

@@ -106,7 +106,7 @@ function shuffled<T>(items: readonly T[], random: SeededRandom): T[] {
 }
 
 /** The rank decides how often: the first twice as often as the second. */
-class Zipf<T> {
+export class Zipf<T> {
   readonly #items: readonly T[];
   readonly #bounds: readonly number[];
 

@@ -7,29 +7,28 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
   AdmissionregistrationV1Api,
-  CoreV1Api,
+  type CoreV1Api,
   type KubeConfig,
   type V1MutatingWebhookConfiguration,
   type V1Pod,
 } from '@kubernetes/client-node';
 import { get } from '../../support/extender/served.ts';
-import { skip } from '../../support/skip.ts';
 import { Chart } from '../chart.ts';
 import { until } from '../host/until.ts';
-import { makeNode, untilPodsCanBeMade } from '../scheduler/cluster-objects.ts';
-import { ExtenderProcess } from '../scheduler/extender-process.ts';
-import { SchedulerPlane } from '../scheduler/scheduler-plane.ts';
+import { makeNode } from '../scheduler/cluster-objects.ts';
+import type { ExtenderProcess } from '../scheduler/extender-process.ts';
+import { NAMESPACE as namespace, onStage, type Stage } from '../scheduler/stage.ts';
 import { SchedulerAdmissionProcess } from './admission-process.ts';
 
 const NABU = join(import.meta.dirname, '../../../cli/main.ts');
 const GATE = 'nabustore.io/extender';
 const MARKER = 'nabustore.io/locality';
 const WAIT_MS = 60_000;
-const namespace = 'default';
 const MODEL = { 'nabustore.io/models': 'llama' };
 
 describe('the webhook for schedulers, the gate, and a real API server', () => {
-  let plane: SchedulerPlane;
+  let chart: Chart;
+  let stage: Stage;
   let config: KubeConfig;
   let core: CoreV1Api;
   let health: Server;
@@ -43,37 +42,26 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
   };
 
   before(async function () {
-    const missing = await SchedulerPlane.missing();
-    if (missing !== '') skip(this, missing);
-    const chart = await Chart.open(this);
+    chart = await Chart.open(this);
+  });
+  onStage(async (given) => {
+    stage = given;
+    ({ config, core } = stage);
     health = createServer((_, response) => response.writeHead(isHealthy ? 200 : 503).end('as the test says'));
     health.listen(0, '127.0.0.1');
     await once(health, 'listening');
-    plane = await SchedulerPlane.start();
-    config = plane.config();
-    core = config.makeApiClient(CoreV1Api);
-    await untilPodsCanBeMade(config, namespace);
+    stage.endsWith(async () => health.close());
     await makeNode(config, 'n1');
-    extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
-    await extender.untilReady();
-    await plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
-    admission = await SchedulerAdmissionProcess.start(plane.kubeconfig, ...flags());
-    await until(
-      'it knows the cluster',
-      WAIT_MS,
-      async () => (await get(admission.healthPort, '/readyz')).status === 200,
-    );
-    await register(chart);
-  });
-  after(async () => {
-    await admission?.stop();
-    await extender?.stop();
-    await plane?.stop();
-    health?.close();
+    extender = await stage.readyExtender();
+    await stage.plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
+    admission = await SchedulerAdmissionProcess.start(stage.kubeconfig, ...flags());
+    stage.endsWith(() => admission.stop());
+    await admission.untilReady();
+    await register();
   });
 
   /** The configuration of the chart, with the process of this test behind it. */
-  async function register(chart: Chart): Promise<void> {
+  async function register(): Promise<void> {
     const tls = { source: 'secret', secretName: 'unused', caBundle: admission.authority, url: admission.url };
     const objects = await chart.render({ schedulerAdmission: { enabled: true, schedulers: ['x'], gates: false, tls } });
     const found = objects.find(({ kind, metadata }) => {
@@ -85,7 +73,7 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
     await registration.createMutatingWebhookConfiguration({ body });
     await until('the API server asks the webhook', WAIT_MS, async () => {
       const made = await core.createNamespacedPod({ namespace, body: podOf('probe', MODEL), dryRun: 'All' });
-      return made.spec?.schedulingGates !== undefined;
+      return made.spec?.schedulingGates;
     });
   }
 
@@ -101,19 +89,12 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
   const nodeOf = async (name: string): Promise<string | undefined> =>
     (await core.readNamespacedPod({ namespace, name })).spec?.nodeName;
   const untilPlaced = (name: string): Promise<unknown> => until(`${name} has a node`, WAIT_MS, () => nodeOf(name));
-  const reviewed = async (): Promise<number> => {
-    const { text } = await get(admission.healthPort, '/metrics');
-    return [...text.matchAll(/^nabustore_admission_reviews_total\{.*\} (\d+)$/gm)].reduce(
-      (sum, [, n]) => sum + Number(n),
-      0,
-    );
-  };
 
   it('is never asked about pods that have nothing of ours, and these are placed as ever', async () => {
-    const before = await reviewed();
+    const before = await admission.reviews();
     for (let at = 0; at < 5; at++) await make(podOf(`stranger-${at}`, { 'example.com/note': 'x' }));
     for (let at = 0; at < 5; at++) await untilPlaced(`stranger-${at}`);
-    assert.equal(await reviewed(), before);
+    assert.equal(await admission.reviews(), before);
   });
 
   it('marks and gates what is ours, and nothing goes to the scheduler while no extender answers', async () => {
@@ -126,16 +107,17 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
       assert.equal(spec?.containers[0]?.resources?.limits?.[MARKER], '1');
       assert.equal(spec?.containers[0]?.resources?.requests?.[MARKER], '1');
     }
-    await until('the gate knows of all', WAIT_MS, async () =>
-      (await get(admission.healthPort, '/metrics')).text.includes('nabustore_gate_waiting_pods 8'),
-    );
+    await until('the gate knows of all', WAIT_MS, async () => {
+      const { text } = await get(admission.healthPort, '/metrics');
+      return text.includes('nabustore_gate_waiting_pods 8') || undefined;
+    });
     assert.equal(await nodeOf('ours-0'), undefined);
   });
 
   it('takes gates over from one that was killed, and lets all through when an extender answers', async function () {
     this.timeout(2 * WAIT_MS);
     await admission.stop('SIGKILL');
-    admission = await SchedulerAdmissionProcess.start(plane.kubeconfig, ...flags());
+    admission = await SchedulerAdmissionProcess.start(stage.kubeconfig, ...flags());
     isHealthy = true;
     for (let at = 0; at < 8; at++) await untilPlaced(`ours-${at}`);
     const { text } = await get(admission.healthPort, '/metrics');
@@ -146,7 +128,7 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
   });
 
   it('can be asked why a pod is where it is', async () => {
-    const where = ['--kubeconfig', plane.kubeconfig, '--extender', `http://127.0.0.1:${extender.port}`];
+    const where = ['--kubeconfig', stage.kubeconfig, '--extender', `http://127.0.0.1:${extender.port}`];
     const { stdout } = await promisify(execFile)(process.execPath, [NABU, 'explain', 'pod', 'ours-0', ...where]);
     assert.match(stdout, /^pod default\/ours-0, locality preferred: 1 of 1 nodes can take it\n/);
     assert.match(stdout, /n1 +a\/default +10 /);
@@ -160,7 +142,7 @@ describe('the webhook for schedulers, the gate, and a real API server', () => {
     await make({ ...body, ...(spec && { spec }) });
     await until('our gate is gone', WAIT_MS, async () => {
       const gates = (await core.readNamespacedPod({ namespace, name: 'two-gates' })).spec?.schedulingGates ?? [];
-      return gates.length === 1 && gates[0]?.name === 'example.com/quota';
+      return (gates.length === 1 && gates[0]?.name === 'example.com/quota') || undefined;
     });
   });
 });

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { z } from 'zod';
 import { until } from '../host/until.ts';
-import type { KubeApi } from '../scale/kube-api.ts';
+import type { KubeApi } from '../plane/kube-api.ts';
 import { PODS } from '../scale/objects.ts';
 
 const podSchema = z.object({

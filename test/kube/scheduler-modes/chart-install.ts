@@ -6,10 +6,10 @@ import { parse, parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import type { Chart, Rendered } from '../chart.ts';
 import { until } from '../host/until.ts';
+import type { Plane } from '../plane/plane.ts';
 import { ExtenderProcess } from '../scheduler/extender-process.ts';
 import { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
 import { accountKubeconfig } from './account-kubeconfig.ts';
-import { KubeScheduler } from './kube-scheduler.ts';
 
 const ASKED_MS = 60_000;
 const CRDS = join(import.meta.dirname, '../../../charts/nabustore/crds');
@@ -34,8 +34,6 @@ const secretSchema = z.object({ data: z.record(z.string(), z.string()) });
 const mapSchema = z.object({ data: z.object({ 'scheduler.yaml': z.string() }) });
 const configurationSchema = z.looseObject({ extenders: z.array(z.looseObject({})).length(1) });
 
-export type Plane = { config(): KubeConfig };
-
 /** Where what the scheduler needs to ask the extender lies, and where that is. */
 export type ExtenderFiles = {
   readonly urlPrefix: string;
@@ -55,21 +53,23 @@ export class ChartInstall {
   readonly admission: SchedulerAdmissionProcess | undefined;
   readonly files: ExtenderFiles;
   readonly folder: string;
+  readonly #plane: Plane;
   readonly #config: KubeConfig;
   readonly #objects: readonly Rendered[];
-  readonly #schedulers: KubeScheduler[] = [];
+  readonly #schedulers: string[] = [];
   readonly #replicas: ExtenderProcess[] = [];
 
   private constructor(
     install: Pick<ChartInstall, 'extender' | 'admission' | 'files' | 'folder'>,
-    config: KubeConfig,
+    plane: Plane,
     objects: readonly Rendered[],
   ) {
     this.extender = install.extender;
     this.admission = install.admission;
     this.files = install.files;
     this.folder = install.folder;
-    this.#config = config;
+    this.#plane = plane;
+    this.#config = plane.config();
     this.#objects = objects;
   }
 
@@ -111,7 +111,7 @@ export class ChartInstall {
         const tls = { source: 'secret', secretName: 'unused', caBundle: admission.authority, url: admission.url };
         await register(config, chart, all, tls);
       }
-      return new ChartInstall({ extender, admission, folder, files: { ...files, urlPrefix } }, config, objects);
+      return new ChartInstall({ extender, admission, folder, files: { ...files, urlPrefix } }, plane, objects);
     } catch (err) {
       await admission?.stop();
       await extender?.stop();
@@ -140,24 +140,23 @@ export class ChartInstall {
   }
 
   /** The second scheduler, with the configuration of the chart's ConfigMap and the rights of its account. */
-  async startSecondScheduler(): Promise<KubeScheduler> {
+  async startSecondScheduler(): Promise<void> {
     const map = this.#objects.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === SCHEDULER);
     const { data } = mapSchema.parse(map);
     const kubeconfig = join(this.folder, `${SCHEDULER}.kubeconfig`);
     await writeFile(kubeconfig, await accountKubeconfig(this.#config, NAMESPACE, SCHEDULER), { mode: 0o600 });
-    return await this.startScheduler('second', parse(data['scheduler.yaml']), kubeconfig);
+    await this.startScheduler('second', parse(data['scheduler.yaml']), kubeconfig);
   }
 
   /** A scheduler that asks the extender by a configuration made for a real cluster: only where things are is changed. */
-  async startScheduler(name: string, configuration: unknown, kubeconfig: string): Promise<KubeScheduler> {
+  async startScheduler(name: string, configuration: unknown, kubeconfig: string): Promise<void> {
     const here = { ...this.files };
     const { urlPrefix, ...tlsConfig } = here;
     const given = configurationSchema.parse(configuration);
     const extenders = given.extenders.map((extender) => ({ ...extender, urlPrefix, tlsConfig }));
     const clientConnection = { ...Object(given.clientConnection), kubeconfig };
-    const scheduler = await KubeScheduler.start(this.folder, name, { ...given, extenders, clientConnection });
-    this.#schedulers.push(scheduler);
-    return scheduler;
+    this.#schedulers.push(name);
+    await this.#plane.configureScheduler(name, { ...given, extenders, clientConnection });
   }
 
   /** Its rights stay. */
@@ -167,7 +166,7 @@ export class ChartInstall {
       // Where the API server is gone too there is nothing left to take away.
       for (const object of this.#objects.filter(isRegistration)) await api.delete(object).catch(() => undefined);
     }
-    for (const scheduler of this.#schedulers) await scheduler.stop();
+    for (const name of this.#schedulers) await this.#plane.stopScheduler(name);
     await this.admission?.stop();
     await this.extender?.stop();
     for (const replica of this.#replicas) await replica.stop();

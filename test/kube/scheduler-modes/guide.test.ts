@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import {
+  AuthorizationV1Api,
   CoreV1Api,
   CustomObjectsApi,
   DiscoveryV1Api,
   type KubeConfig,
   KubernetesObjectApi,
+  StorageV1Api,
   type V1Pod,
 } from '@kubernetes/client-node';
 import { parse, parseAllDocuments } from 'yaml';
@@ -14,8 +16,8 @@ import { skip } from '../../support/skip.ts';
 import { Chart, type Rendered } from '../chart.ts';
 import { run } from '../host/run.ts';
 import { until } from '../host/until.ts';
+import { Plane } from '../plane/plane.ts';
 import type { ExtenderProcess } from '../scheduler/extender-process.ts';
-import { SchedulerPlane } from '../scheduler/scheduler-plane.ts';
 import { ChartInstall } from './chart-install.ts';
 import { exampleConfiguration, MODEL_NODE, NAMESPACE, Site } from './site.ts';
 import { BOTH_SCHEDULERS } from './values.ts';
@@ -32,7 +34,7 @@ const example = async (name: string): Promise<Rendered[]> => {
 
 /** docs/scheduler-extender.md, as somebody who reads it does it. */
 describe('the guide of the scheduler extender', () => {
-  let plane: SchedulerPlane;
+  let plane: Plane;
   let install: ChartInstall;
   let site: Site;
   let config: KubeConfig;
@@ -41,11 +43,11 @@ describe('the guide of the scheduler extender', () => {
 
   before(async function () {
     this.timeout(START_MS);
-    const missing = await SchedulerPlane.missing();
+    const missing = await Plane.missing();
     if (missing !== '') skip(this, missing);
     const chart = await Chart.open(this);
     guide = await readFile(GUIDE, 'utf8');
-    plane = await SchedulerPlane.start();
+    plane = await Plane.start();
     config = plane.config();
     core = config.makeApiClient(CoreV1Api);
     install = await ChartInstall.start(plane, chart, BOTH_SCHEDULERS);
@@ -57,7 +59,7 @@ describe('the guide of the scheduler extender', () => {
   after(async () => {
     await (site as Site | undefined)?.stop();
     await (install as ChartInstall | undefined)?.stop();
-    await (plane as SchedulerPlane | undefined)?.stop();
+    await (plane as Plane | undefined)?.stop();
   });
 
   async function apply(name: string, change: (pod: V1Pod) => void = () => undefined): Promise<void> {
@@ -128,6 +130,29 @@ describe('the guide of the scheduler extender', () => {
     body.metadata.name = 'gpu-b1-1';
     const kind = { group: 'nabustore.io', version: 'v1alpha1', plural: 'localityreports' };
     await config.makeApiClient(CustomObjectsApi).createClusterCustomObject({ ...kind, body, dryRun: 'All' });
+  });
+
+  it('has an extender that may wake schedulers, and may not touch what others publish of capacities', async () => {
+    const [namespace, name] = ['nabustore', 'nabu-nabustore-scheduler-extender'];
+    const storage = config.makeApiClient(StorageV1Api);
+    await until('it has woken them when it began to answer', WAIT_MS, async () => {
+      const { metadata } = await storage.readNamespacedCSIStorageCapacity({ namespace, name });
+      return metadata?.annotations?.['nabustore.io/capacity-released-at'];
+    });
+    const [user, group, resource] = [
+      `system:serviceaccount:${namespace}:${name}`,
+      'storage.k8s.io',
+      'csistoragecapacities',
+    ];
+    const may = async (verb: string, object: string): Promise<boolean | undefined> => {
+      const resourceAttributes = { group, resource, namespace, verb, name: object };
+      const body = { spec: { user, resourceAttributes } };
+      return (await config.makeApiClient(AuthorizationV1Api).createSubjectAccessReview({ body })).status?.allowed;
+    };
+    assert.deepEqual(
+      [await may('patch', name), await may('patch', 'csisc-1'), await may('update', name)],
+      [true, false, false],
+    );
   });
 
   it('leads its Service to the replica that answers, and to the next one when that ends', async () => {

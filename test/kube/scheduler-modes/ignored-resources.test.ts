@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { CoreV1Api } from '@kubernetes/client-node';
 import { skip } from '../../support/skip.ts';
 import { until } from '../host/until.ts';
+import { Plane } from '../plane/plane.ts';
 import { makeNode, untilPodsCanBeMade } from '../scheduler/cluster-objects.ts';
-import { SchedulerPlane } from '../scheduler/scheduler-plane.ts';
-import { KubeScheduler } from './kube-scheduler.ts';
 
 const namespace = 'default';
 const WAIT_MS = 60_000;
@@ -16,17 +12,14 @@ const MARKER = 'nabustore.io/locality';
 
 /** What docs/scheduler-extender.md warns of: kube-scheduler, buildExtenders. */
 describe('resources that a scheduler with our extender ignores', () => {
-  let plane: SchedulerPlane;
+  let plane: Plane;
   let core: CoreV1Api;
-  let folder: string;
-  const schedulers: KubeScheduler[] = [];
 
   before(async function () {
     this.timeout(START_MS);
-    const missing = await SchedulerPlane.missing();
+    const missing = await Plane.missing();
     if (missing !== '') skip(this, missing);
-    folder = await mkdtemp(join(tmpdir(), 'nabu-ignored-'));
-    plane = await SchedulerPlane.start();
+    plane = await Plane.start();
     core = plane.config().makeApiClient(CoreV1Api);
     await untilPodsCanBeMade(plane.config(), namespace);
     await makeNode(plane.config(), 'n1');
@@ -36,9 +29,7 @@ describe('resources that a scheduler with our extender ignores', () => {
     await start('without', {}, false);
   });
   after(async () => {
-    for (const scheduler of schedulers) await scheduler.stop();
-    await (plane as SchedulerPlane | undefined)?.stop();
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    await (plane as Plane | undefined)?.stop();
   });
 
   async function start(name: string, args: object, isAsking: boolean): Promise<void> {
@@ -57,7 +48,7 @@ describe('resources that a scheduler with our extender ignores', () => {
       profiles: [{ schedulerName: name, pluginConfig: [{ name: 'NodeResourcesFit', args }] }],
       ...(isAsking ? { extenders: [extender] } : {}),
     };
-    schedulers.push(await KubeScheduler.start(folder, name, configuration));
+    await plane.configureScheduler(name, configuration);
   }
 
   async function make(name: string, schedulerName: string, resource: string): Promise<void> {

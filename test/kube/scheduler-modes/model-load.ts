@@ -1,19 +1,13 @@
-import { readFile } from 'node:fs/promises';
-import { parse } from 'yaml';
 import { SeededRandom } from '../../../common/ports/index.ts';
-import { until } from '../host/until.ts';
+import type { KubeApi } from '../plane/kube-api.ts';
 import type { FleetNode } from '../scale/fleet.ts';
-import type { KubeApi } from '../scale/kube-api.ts';
+import { publishReports } from '../scale/locality-reports.ts';
 import { podObject } from '../scale/objects.ts';
+import { loadSeconds } from '../scale/oracle.ts';
+import { Zipf } from '../scale/workload.ts';
 
-const CRD = new URL('../../../charts/nabustore/crds/localityreports.nabustore.io.yaml', import.meta.url);
-const REPORTS = '/apis/nabustore.io/v1alpha1/localityreports';
-const VALID_S = 3600;
-const SERVED_MS = 30_000;
 const SIZE_BYTES = 140e9;
 const GPUS = 8;
-/** docs/scheduler-extender.md, in GB/s: said once more here, so that what is measured is not measured by itself. */
-const BYTES_PER_SECOND = { host: 20e9, rail: 12e9, rack: 8e9, zone: 4e9, far: 0.5e9 };
 
 export type LoadShape = {
   readonly models: number;
@@ -39,35 +33,19 @@ export class ModelLoad {
 
   /** What every node with a cache reports, and the resource for it. */
   async report(api: KubeApi): Promise<void> {
-    await api.create('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', parse(await readFile(CRD, 'utf8')));
     const held = new Map<string, Set<string>>();
     for (const [at, holders] of this.#holders.entries()) {
       for (const { name } of holders) held.set(name, (held.get(name) ?? new Set()).add(`model-${at}`));
     }
-    const reportedAt = new Date().toISOString();
-    const reports = [...held].map(([name, ids]) => {
-      const contents = [...ids].map((id) => {
-        return { kind: 'Model', id, sizeBytes: SIZE_BYTES, cachedBytes: SIZE_BYTES };
-      });
-      const spec = { reportedAt, validSeconds: VALID_S, contents };
-      return { apiVersion: 'nabustore.io/v1alpha1', kind: 'LocalityReport', metadata: { name }, spec };
-    });
-    await untilServed(api);
-    await api.createAll(reports.map((report) => [REPORTS, report]));
+    const contentsOf = (ids: Set<string>): object[] =>
+      [...ids].map((id) => ({ kind: 'Model', id, sizeBytes: SIZE_BYTES, cachedBytes: SIZE_BYTES }));
+    await publishReports(api, new Map([...held].map(([name, ids]) => [name, { contents: contentsOf(ids) }])));
   }
 
   /** Models of so many pods: the n-th is asked for 1/n as often as the first. */
   models(pods: number): number[] {
-    const weights = this.#holders.map((_, at) => 1 / (at + 1));
-    const sum = weights.reduce((total, weight) => total + weight, 0);
-    return Array.from({ length: pods }, () => {
-      let left = this.#random.float() * sum;
-      const found = weights.findIndex((weight) => {
-        left -= weight;
-        return left < 0;
-      });
-      return Math.max(found, 0);
-    });
+    const popular = new Zipf([...this.#holders.keys()], 1);
+    return Array.from({ length: pods }, () => popular.pick(this.#random) ?? 0);
   }
 
   /** For each pod in turn the best node with a free GPU, when all before it are where this says. */
@@ -108,17 +86,8 @@ export class ModelLoad {
 
 /** From the nearest that has it, whole. */
 function secondsTo(node: FleetNode, holders: readonly FleetNode[]): number {
-  const speeds = holders.map(({ name, zone, rack, rail }) => {
-    if (name === node.name) return BYTES_PER_SECOND.host;
-    if (zone !== node.zone) return BYTES_PER_SECOND.far;
-    if (rail === node.rail) return BYTES_PER_SECOND.rail;
-    return rack === node.rack ? BYTES_PER_SECOND.rack : BYTES_PER_SECOND.zone;
-  });
-  return SIZE_BYTES / Math.max(BYTES_PER_SECOND.far, ...speeds);
-}
-
-async function untilServed(api: KubeApi): Promise<void> {
-  await until('the resource is served', SERVED_MS, () => api.get(REPORTS));
+  const parts = holders.map((holder) => ({ ...holder, share: 1, host: holder.name }));
+  return loadSeconds({ ...node, linkLoad: 0, linkGbps: undefined }, [{ bytes: SIZE_BYTES, parts }]);
 }
 
 export type ServingPod = { readonly name: string; readonly model: number };

@@ -1,10 +1,9 @@
-import { KubeConfig } from '@kubernetes/client-node';
 import { SeededRandom } from '../../../common/ports/index.ts';
 import type { Chart } from '../chart.ts';
+import { Plane } from '../plane/plane.ts';
 import { FLEET, makeFleet } from '../scale/fleet.ts';
 import { CLAIMS, makeClass, PODS } from '../scale/objects.ts';
 import { bestOf, loadSeconds, Occupancy } from '../scale/oracle.ts';
-import { ScalePlane } from '../scale/scale-plane.ts';
 import { Site } from '../scale/site.ts';
 import { StorageSide } from '../scale/storage-side.ts';
 import { type Mix, newVolumesGib, type WorkPod, workload } from '../scale/workload.ts';
@@ -47,12 +46,12 @@ function unseenOf(pods: readonly MadePod[]): string[] {
 
 /** Five thousand nodes, storage and models, on which the same pods are placed in one mode of the chart after another. */
 export class ModesSite {
-  readonly plane: ScalePlane;
+  readonly plane: Plane;
   readonly #site: Site;
   readonly #side: StorageSide;
   readonly #mix: Mix;
 
-  private constructor(plane: ScalePlane, site: Site, side: StorageSide, mix: Mix) {
+  private constructor(plane: Plane, site: Site, side: StorageSide, mix: Mix) {
     this.plane = plane;
     this.#site = site;
     this.#side = side;
@@ -62,7 +61,7 @@ export class ModesSite {
   static async start(mix: Mix): Promise<ModesSite> {
     const rawBytes = newVolumesGib(mix) * RAW_PER_GIB;
     const site = new Site({ random: new SeededRandom(SITE_SEED), shape: FLEET, rawBytes });
-    const plane = await ScalePlane.start();
+    const plane = await Plane.start({ fleet: true });
     try {
       await makeFleet(plane.api, site.fleet, { attachLimit: site.attachLimit });
       const side = await StorageSide.start(plane, site.storage);
@@ -77,11 +76,9 @@ export class ModesSite {
 
   /** What the chart makes of these values, knowing the storage of this site. */
   async install(chart: Chart, values: object): Promise<ChartInstall> {
-    const config = new KubeConfig();
-    config.loadFromFile(this.plane.kubeconfig);
     const given: unknown = Reflect.get(values, 'schedulerExtender');
     const schedulerExtender = { ...Object(given), control: this.#side.control };
-    const install = await ChartInstall.start({ config: () => config }, chart, { ...values, schedulerExtender });
+    const install = await ChartInstall.start(this.plane, chart, { ...values, schedulerExtender });
     await install.untilAsked();
     return install;
   }

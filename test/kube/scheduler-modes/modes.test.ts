@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { skip } from '../../support/skip.ts';
 import { Chart } from '../chart.ts';
-import { missingForScale } from '../scale/programs.ts';
+import { Plane } from '../plane/plane.ts';
 import type { Mix } from '../scale/workload.ts';
 import type { ChartInstall } from './chart-install.ts';
 import { ModesSite, type Placed } from './modes-site.ts';
@@ -22,7 +22,7 @@ describe('two hundred pods where the scheduler of the cluster cannot be configur
   let site: ModesSite;
 
   before(async function () {
-    const missing = await missingForScale();
+    const missing = await Plane.missing({ fleet: true });
     if (missing !== '') skip(this, missing);
     chart = await Chart.open(this);
     this.timeout(START_MS);

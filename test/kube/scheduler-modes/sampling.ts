@@ -3,10 +3,10 @@
 // usage: sampling.ts [PODS] [ROUNDS] [PARTS OF THE NAMES OF VARIANTS, BY COMMAS]
 import { performance } from 'node:perf_hooks';
 import { Chart } from '../chart.ts';
+import { Plane } from '../plane/plane.ts';
+import type { SchedulerSetup } from '../plane/scheduler-configuration.ts';
 import { FLEET, fleetOf, makeFleet } from '../scale/fleet.ts';
 import { PODS, podObject } from '../scale/objects.ts';
-import { ScalePlane } from '../scale/scale-plane.ts';
-import type { SchedulerSetup } from '../scale/scheduler-configuration.ts';
 import { ExtenderProcess } from '../scheduler/extender-process.ts';
 import { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
 import { Bindings, removePods } from './bindings.ts';
@@ -19,7 +19,7 @@ const GATE = 'example.com/not-yet';
 
 type Variant = {
   readonly name: string;
-  readonly scheduler: Omit<SchedulerSetup, 'extender'>;
+  readonly scheduler: Omit<SchedulerSetup, 'port'>;
   readonly webhook?: boolean;
   readonly schedulerName?: string;
   readonly locality?: string;
@@ -55,7 +55,7 @@ const only = (process.argv[4] ?? '').split(',');
 await using stack = new AsyncDisposableStack();
 const chart = await Chart.find();
 if (chart === undefined) throw new Error('Go is needed: helm is built with it');
-const plane = await ScalePlane.start();
+const plane = await Plane.start({ fleet: true });
 stack.defer(() => plane.stop());
 const { api } = plane;
 const fleet = fleetOf(FLEET);
@@ -122,7 +122,7 @@ for (let round = 0; round < rounds; round++) {
     if (!only.some((part) => name.includes(part))) continue;
     await plane.startScheduler({
       ...scheduler,
-      extender: { port: extender.port },
+      port: extender.port,
       featureGates: { OpportunisticBatching: false },
     });
     await placed([stranger('first')]);

@@ -3,17 +3,17 @@
 // usage: try.ts      (or: make kube-scheduling)
 import { once } from 'node:events';
 import { Chart } from '../chart.ts';
+import { Plane } from '../plane/plane.ts';
 import { programsFolder } from '../programs/programs.ts';
-import { SchedulerPlane } from '../scheduler/scheduler-plane.ts';
 import { ChartInstall } from './chart-install.ts';
 import { exampleConfiguration, Site } from './site.ts';
 import { BOTH_SCHEDULERS } from './values.ts';
 
 async function untilEnded(): Promise<void> {
-  const missing = await SchedulerPlane.missing();
+  const missing = await Plane.missing();
   const chart = missing === '' ? await Chart.find() : undefined;
   if (chart === undefined) throw new Error(`not here yet: ${missing || 'Go, which helm is built with'}`);
-  const plane = await SchedulerPlane.start();
+  const plane = await Plane.start();
   let install: ChartInstall | undefined;
   let site: Site | undefined;
   try {

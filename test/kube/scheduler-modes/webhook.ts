@@ -1,6 +1,6 @@
 import type { Chart } from '../chart.ts';
 import { until } from '../host/until.ts';
-import type { KubeApi } from '../scale/kube-api.ts';
+import type { KubeApi } from '../plane/kube-api.ts';
 import { PODS } from '../scale/objects.ts';
 import type { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
 import { servingPod } from './model-load.ts';

@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CoreV1Api, type KubeConfig, SchedulingV1Api, StorageV1Api } from '@kubernetes/client-node';
 import { until } from '../host/until.ts';
+import type { Plane } from '../plane/plane.ts';
 import { makeClaim, makeClass, makeNode, makePod, type PodGiven } from './cluster-objects.ts';
 import type { Recorder } from './recorder.ts';
-import type { SchedulerPlane } from './scheduler-plane.ts';
 import { NAMESPACE as namespace, onStage } from './stage.ts';
 
 const GOLDEN = join(import.meta.dirname, '../../fixtures/extender');
@@ -13,7 +13,7 @@ const WAIT_MS = 60_000;
 const DRIVER = 'csi.nabustore.io';
 
 describe('the extender and a real scheduler', () => {
-  let plane: SchedulerPlane;
+  let plane: Plane;
   let recorder: Recorder;
   let core: CoreV1Api;
   let config: KubeConfig;

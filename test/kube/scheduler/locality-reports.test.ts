@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   ApiextensionsV1Api,
-  CoreV1Api,
+  type CoreV1Api,
   CustomObjectsApi,
   type KubeConfig,
   KubernetesObjectApi,
@@ -14,13 +14,11 @@ import {
   ResourceV1Api,
   setHeaderOptions,
 } from '@kubernetes/client-node';
-import { skip } from '../../support/skip.ts';
 import { Chart } from '../chart.ts';
 import { run } from '../host/run.ts';
 import { until } from '../host/until.ts';
-import { makeNode, untilPodsCanBeMade } from './cluster-objects.ts';
-import { ExtenderProcess } from './extender-process.ts';
-import { SchedulerPlane } from './scheduler-plane.ts';
+import { makeNode } from './cluster-objects.ts';
+import { onStage, type Stage } from './stage.ts';
 
 const CRD = join(import.meta.dirname, '../../../charts/nabustore/crds/localityreports.nabustore.io.yaml');
 const NABU = ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, '../../../cli/main.ts')];
@@ -31,8 +29,7 @@ const MODEL = { kind: 'Model', id: 'llama', names: ['org/llama'], sizeBytes: 140
 type Given = Readonly<Record<string, string>>;
 
 describe('locality reports in a real API server', () => {
-  let plane: SchedulerPlane;
-  let extender: ExtenderProcess;
+  let stage: Stage;
   let config: KubeConfig;
   let core: CoreV1Api;
   let objects: CustomObjectsApi;
@@ -45,14 +42,10 @@ describe('locality reports in a real API server', () => {
     await objects.createClusterCustomObject({ ...KIND, fieldValidation: 'Strict', body: report(name, spec) });
   };
 
-  before(async function () {
-    const missing = await SchedulerPlane.missing();
-    if (missing !== '') skip(this, missing);
-    plane = await SchedulerPlane.start();
-    config = plane.config();
-    core = config.makeApiClient(CoreV1Api);
+  onStage(async (given) => {
+    stage = given;
+    ({ config, core } = stage);
     objects = config.makeApiClient(CustomObjectsApi);
-    await untilPodsCanBeMade(config, 'default');
     for (const name of ['a', 'b', 'c']) await makeNode(config, name);
     const definitions = config.makeApiClient(ApiextensionsV1Api);
     const body = loadYaml<Parameters<typeof definitions.createCustomResourceDefinition>[0]['body']>(
@@ -60,10 +53,6 @@ describe('locality reports in a real API server', () => {
     );
     await definitions.createCustomResourceDefinition({ body });
     await until('the resource is served', WAIT_MS, () => objects.listClusterCustomObject(KIND));
-  });
-  after(async () => {
-    await extender?.stop();
-    await plane?.stop();
   });
 
   it('are refused by the schema where they make no sense, with the field', async () => {
@@ -90,7 +79,7 @@ describe('locality reports in a real API server', () => {
 
   it('are published and shown by nabu locality, and belong to their node', async () => {
     const nabu = async (...args: string[]): Promise<string> =>
-      await run(process.execPath, [...NABU, 'locality', ...args, '--kubeconfig', plane.kubeconfig]);
+      await run(process.execPath, [...NABU, 'locality', ...args, '--kubeconfig', stage.kubeconfig]);
     await nabu('report', 'c', '--model', 'other,org/other=1G/2G', '--link-load', '40');
     await nabu('report', 'c', '--kv-cache', 'pool=3G', '--stored', '--valid', '30');
     const { spec, metadata } = await objects.getClusterCustomObject({ ...KIND, name: 'c' });
@@ -109,7 +98,7 @@ describe('locality reports in a real API server', () => {
     const folder = mkdtempSync(join(tmpdir(), 'nabu-locality-'));
     const file = join(folder, 'cached.json');
     writeFileSync(file, JSON.stringify({ contents: [MODEL] }));
-    const args = ['locality', 'report', 'a', '--file', file, '--every', '1', '--kubeconfig', plane.kubeconfig];
+    const args = ['locality', 'report', 'a', '--file', file, '--every', '1', '--kubeconfig', stage.kubeconfig];
     const child = spawn(process.execPath, [...NABU, ...args], { stdio: 'ignore' });
     const gone = once(child, 'exit');
     try {
@@ -157,7 +146,7 @@ describe('locality reports in a real API server', () => {
     const publishAs = async (user: string, fromNode: string, name: string): Promise<string> => {
       const how = setHeaderOptions('Impersonate-User', user);
       const node = setHeaderOptions('Impersonate-Extra-authentication.kubernetes.io%2fnode-name', fromNode, how);
-      const objects = plane.config().makeApiClient(CustomObjectsApi);
+      const objects = stage.plane.config().makeApiClient(CustomObjectsApi);
       const call = objects.createClusterCustomObject({ ...KIND, body: report(name, {}), dryRun: 'All' }, node);
       return await call.then(() => 'created', String);
     };
@@ -176,9 +165,8 @@ describe('locality reports in a real API server', () => {
         devices: [{ resource: 'nabustore.io/rdma', numaNode: 0, total: 4, free: 4 }],
       });
       await publish('b', { contents: [MODEL] });
-      extender = await ExtenderProcess.start(plane.kubeconfig, '--answer-within-ms', '5000');
-      await extender.untilReady();
-      await plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
+      const extender = await stage.readyExtender();
+      await stage.plane.startScheduler({ port: extender.port, nodeCacheCapable: true });
     });
 
     const placed = async (name: string, annotations: Given, limits: Given, withinMs = WAIT_MS): Promise<string> => {

@@ -1,12 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { CoreV1Api, type KubeConfig } from '@kubernetes/client-node';
 import { skip } from '../../support/skip.ts';
+import { Plane } from '../plane/plane.ts';
 import { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
 import { makeClass, makeNode, untilPodsCanBeMade } from './cluster-objects.ts';
 import { ExtenderProcess } from './extender-process.ts';
 import { Recorder } from './recorder.ts';
 import { Relay } from './relay.ts';
-import { SchedulerPlane } from './scheduler-plane.ts';
 import { StubProvisioner } from './stub-provisioner.ts';
 
 export const NAMESPACE = 'default';
@@ -15,19 +15,21 @@ export const GIB = 2 ** 30;
 export const CLASS = 'fast';
 /** Flags of an extender that has schedulers ask again when what it had reserved is free: in these clusters nothing else happens. */
 export const WAKE = ['--wake', `${NAMESPACE}/nabu-extender`];
+/** Nodes that are made. */
+const AT_ONCE = 16;
 /** On a machine that does more than these tests an answer may take longer than a scheduler waits. */
 const PATIENT = ['--answer-within-ms', '5000'];
 
 /** A control plane for one group of tests, with everything that they start beside it. */
 export class Stage {
-  readonly plane: SchedulerPlane;
+  readonly plane: Plane;
   readonly config: KubeConfig;
   readonly core: CoreV1Api;
   /** What the extender and the gate reach the API server by. */
   kubeconfig: string;
   readonly #ending = new AsyncDisposableStack();
 
-  private constructor(plane: SchedulerPlane) {
+  private constructor(plane: Plane) {
     this.plane = plane;
     this.config = plane.config();
     this.kubeconfig = plane.kubeconfig;
@@ -37,7 +39,7 @@ export class Stage {
 
   /** Pods can be made, and nobody schedules them. */
   static async make(): Promise<Stage> {
-    const stage = new Stage(await SchedulerPlane.start());
+    const stage = new Stage(await Plane.start());
     await untilPodsCanBeMade(stage.config, NAMESPACE);
     return stage;
   }
@@ -49,7 +51,10 @@ export class Stage {
 
   /** Big ones, on which only storage is scarce. */
   async nodes(count: number): Promise<void> {
-    for (let at = 0; at < count; at++) await makeNode(this.config, `n${at}`, { attachLimit: 1000, cpu: '640' });
+    for (let first = 0; first < count; first += AT_ONCE) {
+      const names = Array.from({ length: Math.min(AT_ONCE, count - first) }, (_, at) => `n${first + at}`);
+      await Promise.all(names.map((name) => makeNode(this.config, name, { attachLimit: 1000, cpu: '640' })));
+    }
   }
 
   /** With its class, for `room` claims of 1 GiB; what it publishes is half a second old. */
@@ -117,7 +122,7 @@ export class Stage {
 export function onStage(fill: (stage: Stage) => Promise<void>): void {
   let stage: Stage | undefined;
   before(async function () {
-    const missing = await SchedulerPlane.missing();
+    const missing = await Plane.missing();
     if (missing !== '') skip(this, missing);
     stage = await Stage.make();
     await fill(stage);

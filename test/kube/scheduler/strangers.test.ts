@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { DiscoveryV1Api, type V1Pod, type V1PodList } from '@kubernetes/client-node';
 import { get } from '../../support/extender/served.ts';
 import { until } from '../host/until.ts';
-import { KubeApi } from '../scale/kube-api.ts';
+import { KubeApi } from '../plane/kube-api.ts';
 import type { SchedulerAdmissionProcess } from '../scheduler-admission/admission-process.ts';
 import { makeClaim, makeDriver, type PodGiven, podObject } from './cluster-objects.ts';
 import type { ExtenderProcess } from './extender-process.ts';

@@ -1,5 +1,8 @@
 // https://kwok.sigs.k8s.io/docs/user/stages-configuration/
 
+/** kwok plays the kubelet of nodes that have it. */
+export const KWOK_ANNOTATION = 'kwok.x-k8s.io/node';
+
 const stage = (kind: 'Pod' | 'Node', name: string, matchExpressions: readonly object[], next: object): object => ({
   apiVersion: 'kwok.x-k8s.io/v1alpha1',
   kind: 'Stage',

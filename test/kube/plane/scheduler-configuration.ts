@@ -1,23 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-
-/** Whom a scheduler asks about pods of ours. */
-export type AskedExtender = {
-  readonly port: number;
-  readonly nodeCacheCapable?: boolean;
-  readonly weight?: number;
-  readonly httpTimeout?: string;
-};
+import type { FeatureGates } from '../cluster/control-plane.ts';
 
 export type SchedulerSetup = {
   /** Of the process, where several run beside each other. */
   readonly name?: string;
-  readonly extender?: AskedExtender;
+  /** Of the extender that it asks about pods of ours; left out: it asks none. */
+  readonly port?: number;
+  readonly nodeCacheCapable?: boolean;
+  readonly weight?: number;
+  /** How long it waits for an answer; where it is not given, longer than a busy machine takes. */
+  readonly httpTimeoutMs?: number;
   readonly percentageOfNodesToScore?: number;
   /** As in KubeSchedulerConfiguration; left out: the default one. */
   readonly profiles?: readonly object[];
-  readonly featureGates?: Readonly<Record<string, boolean>>;
+  readonly featureGates?: FeatureGates;
 };
 
 const SHIPPED = join(import.meta.dirname, '../../../docs/examples/scheduler-configuration.yaml');
@@ -33,14 +31,27 @@ type Shipped = {
 export function shippedSetup() {
   const { profiles, extenders } = parse(readFileSync(SHIPPED, 'utf8')) as Shipped;
   const [{ weight, httpTimeout }] = extenders;
-  return { profiles, extender: { weight, httpTimeout } };
+  const [, milliseconds] = /^(\d+)ms$/.exec(httpTimeout) ?? [];
+  if (milliseconds === undefined) throw new RangeError(`httpTimeout: ${httpTimeout} is not in milliseconds`);
+  return { profiles, weight, httpTimeoutMs: Number(milliseconds) };
 }
 
 const MARKER = 'nabustore.io/locality';
 
 /** https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/ */
 export function schedulerConfiguration(kubeconfig: string, setup: SchedulerSetup): object {
-  const { extender, percentageOfNodesToScore, profiles } = setup;
+  const { port, nodeCacheCapable = true, weight = 20, httpTimeoutMs = 5000 } = setup;
+  const { percentageOfNodesToScore, profiles } = setup;
+  const extender = {
+    urlPrefix: `http://127.0.0.1:${port}`,
+    filterVerb: 'filter',
+    prioritizeVerb: 'prioritize',
+    preemptVerb: 'preempt',
+    weight,
+    nodeCacheCapable,
+    httpTimeout: `${httpTimeoutMs}ms`,
+    managedResources: [{ name: MARKER, ignoredByScheduler: true }],
+  };
   return {
     apiVersion: 'kubescheduler.config.k8s.io/v1',
     kind: 'KubeSchedulerConfiguration',
@@ -49,21 +60,6 @@ export function schedulerConfiguration(kubeconfig: string, setup: SchedulerSetup
     clientConnection: { kubeconfig, qps: 2000, burst: 4000 },
     ...(percentageOfNodesToScore === undefined ? {} : { percentageOfNodesToScore }),
     ...(profiles === undefined ? {} : { profiles }),
-    ...(extender === undefined
-      ? {}
-      : {
-          extenders: [
-            {
-              urlPrefix: `http://127.0.0.1:${extender.port}`,
-              filterVerb: 'filter',
-              prioritizeVerb: 'prioritize',
-              preemptVerb: 'preempt',
-              weight: extender.weight ?? 20,
-              nodeCacheCapable: extender.nodeCacheCapable ?? true,
-              httpTimeout: extender.httpTimeout ?? '5s',
-              managedResources: [{ name: MARKER, ignoredByScheduler: true }],
-            },
-          ],
-        }),
+    ...(port === undefined ? {} : { extenders: [extender] }),
   };
 }

@@ -36,6 +36,11 @@ export class Children {
     return child !== undefined && !hasEnded(child);
   }
 
+  /** One that gets SIGSTOP goes on from where it was at SIGCONT. */
+  signal(name: string, signal: NodeJS.Signals): void {
+    this.#running.get(name)?.kill(signal);
+  }
+
   pid(name: string): number | undefined {
     return this.#running.get(name)?.pid;
   }
@@ -51,6 +56,7 @@ export class Children {
     if (child === undefined || hasEnded(child)) return;
     const gone = once(child, 'exit');
     child.kill(signal);
+    child.kill('SIGCONT'); // one that is held would not hear of it
     const last = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
     await gone;
     clearTimeout(last);
