@@ -105,6 +105,7 @@ export class ClusterIndex implements ClusterSink {
   readonly #listeners = new Set<IndexListener>();
   readonly #linked = new Map<string, number>();
   #changes = 0;
+  #podChanges = 0;
 
   readonly #handlers: Handlers = {
     node: {
@@ -166,20 +167,25 @@ export class ClusterIndex implements ClusterSink {
     },
   };
 
-  /** Another number whenever something was heard. */
+  /** Another number whenever something was heard that is no pod. */
   get changes(): number {
     return this.#changes;
   }
 
+  /** Another number whenever something was heard of a pod. */
+  get podChanges(): number {
+    return this.#podChanges;
+  }
+
   put<K extends Kind>(kind: K, facts: FactsOf[K]): void {
     const handler = this.#handlers[kind];
-    this.#changes++;
+    this.#count(kind);
     handler.put(facts);
     if (this.#listeners.size > 0) this.#tell(kind, handler.key(facts));
   }
 
   remove(kind: Kind, key: string): void {
-    this.#changes++;
+    this.#count(kind);
     this.#handlers[kind].remove(key);
     this.#tell(kind, key);
   }
@@ -188,6 +194,11 @@ export class ClusterIndex implements ClusterSink {
   onChange(listener: IndexListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  #count(kind: Kind): void {
+    if (kind === 'pod') this.#podChanges++;
+    else this.#changes++;
   }
 
   #tell(kind: Kind, key: string): void {

@@ -1,7 +1,7 @@
 import { NabuError } from '../../common/errors/index.ts';
 import { type ClusterIndex, NO_SLOT } from '../cluster/index.ts';
 import { FilterPass, type FilterRules, freedBy, PASSED, type Refusal } from '../filter/index.ts';
-import { podFacts } from '../kube/index.ts';
+import { type PodFacts, podFacts } from '../kube/index.ts';
 import { type Need, type NeedRules, needOf } from '../need/index.ts';
 import type { Reservations } from '../reservations/index.ts';
 import { LoadTimes, type ScoreWeights, scoreNodes } from '../score/index.ts';
@@ -47,11 +47,12 @@ export class Extender {
   readonly #staleness: () => string;
   readonly #onLackingRoom: (() => void) | undefined;
   readonly #slots = new CandidateSlots();
-  readonly #prepared = new PreparedOrder();
+  readonly #prepared: PreparedOrder;
   #verdicts = new Int32Array(1024);
 
   constructor({ index, reservations, rules, staleness = () => '', onLackingRoom }: ExtenderOptions) {
     this.#index = index;
+    this.#prepared = new PreparedOrder(index);
     this.#reservations = reservations;
     this.#rules = rules;
     this.#staleness = staleness;
@@ -61,7 +62,7 @@ export class Extender {
   /** An ExtenderArgs to an ExtenderFilterResult. Charges what the pod will take, when any node passes. */
   filter(body: Uint8Array): { readonly answer: Buffer; readonly counts: FilterCounts } {
     const { pod, candidates } = parseExtenderArgs(body);
-    const need = this.#needOf(pod);
+    const need = this.#needOf(podFacts(pod));
     const pass = new FilterPass(need, this.#index, this.#reservations, this.#rules.filter);
     const verdicts = this.#verdictsFor(candidates.count);
     const slots = this.#slots.find(candidates, this.#index.nodes);
@@ -81,22 +82,24 @@ export class Extender {
 
   /** An ExtenderArgs to a HostPriorityList. */
   prioritize(body: Uint8Array): Buffer {
-    return this.#prepared.find(body, this.#index.changes) ?? this.#order(body);
+    return this.#prepared.find(body) ?? this.#order(body).answer;
   }
 
   /** Works out what prioritize answers to that body, for the scheduler that will ask it next. */
   prepare(body: Uint8Array): void {
     try {
-      this.#prepared.keep(body, this.#index.changes, this.#order(body));
+      const { answer, facts } = this.#order(body);
+      // What others hold on a node, and where the pods are that it wants to be near to.
+      this.#prepared.keep(body, answer, { dependsOnPods: facts.devices.size > 0 || facts.annotations.near !== '' });
     } catch {
       // Nothing is prepared: the one who asks meets the same, and is told.
     }
   }
 
-  #order(body: Uint8Array): Buffer {
+  #order(body: Uint8Array): { readonly answer: Buffer; readonly facts: PodFacts } {
     const { pod, candidates } = parseExtenderArgs(body);
-    const need = this.#needOf(pod);
-    return hostPriorities(candidates, this.#scores(need, candidates));
+    const facts = podFacts(pod);
+    return { answer: hostPriorities(candidates, this.#scores(this.#needOf(facts), candidates)), facts };
   }
 
   /**
@@ -105,7 +108,7 @@ export class Extender {
    */
   preempt(body: Uint8Array): string {
     const { pod, victims } = parsePreemptionArgs(body);
-    const need = this.#needOf(pod);
+    const need = this.#needOf(podFacts(pod));
     const pass = new FilterPass(need, this.#index, this.#reservations, this.#rules.filter);
     return preemptionResult(
       victims.filter(({ node, podUids }) => {
@@ -118,7 +121,7 @@ export class Extender {
   /** Filter and score of every candidate with their reasons, for people: charges nothing. */
   explain(body: Uint8Array): Explanation {
     const { pod, candidates } = parseExtenderArgs(body);
-    const need = this.#needOf(pod);
+    const need = this.#needOf(podFacts(pod));
     const pass = new FilterPass(need, this.#index, this.#reservations, this.#rules.filter);
     const times = new LoadTimes(need, this.#index, this.#rules.weights);
     const scores = Int32Array.from(this.#scores(need, candidates).subarray(0, candidates.count));
@@ -144,8 +147,8 @@ export class Extender {
     };
   }
 
-  #needOf(pod: unknown): Need {
-    const need = needOf(podFacts(pod), this.#index, this.#rules.need);
+  #needOf(facts: PodFacts): Need {
+    const need = needOf(facts, this.#index, this.#rules.need);
     if (need.unknown.length === 0) return need;
     throw NabuError.of('UNAVAILABLE', {
       target: need.unknown.join(', '),

@@ -51,6 +51,21 @@ describe('an order that was worked out before it is asked for', () => {
     assert.deepEqual(hosts(ask('p')), ['n3']);
   });
 
+  it('outlives what is heard of other pods, unless it depends on them', () => {
+    const near = (given: string): Buffer => {
+      const Pod = podObject('p', { annotations: { 'nabustore.io/models': 'm', 'nabustore.io/near': given } });
+      return Buffer.from(JSON.stringify({ Pod, NodeNames: NODES }));
+    };
+    const isKept = (body: Buffer): boolean => {
+      extender.prepare(body);
+      const before = extender.prioritize(body);
+      cluster.pod('other', { node: 'n3', labels: { 'nabustore.io/group': 'team' } });
+      return extender.prioritize(body) === before;
+    };
+    assert(isKept(ask('p')));
+    assert(!isKept(near('group:team')));
+  });
+
   it('answers no other question', () => {
     extender.prepare(ask('p'));
     assert.deepEqual(hosts(ask('p', ['n2', 'n1'])), ['n1']);
