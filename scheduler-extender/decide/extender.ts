@@ -85,8 +85,9 @@ export class Extender {
     return this.#prepared.find(body) ?? this.#order(body).answer;
   }
 
-  /** Works out what prioritize answers to that body, for the scheduler that will ask it next. */
+  /** Works out what prioritize answers to that body, for the scheduler that will ask it next. Does nothing for a large one. */
   prepare(body: Uint8Array): void {
+    if (!this.#prepared.takes(body)) return;
     try {
       const { answer, facts } = this.#order(body);
       // What others hold on a node, and where the pods are that it wants to be near to.

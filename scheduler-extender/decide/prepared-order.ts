@@ -1,7 +1,7 @@
 import type { ClusterIndex } from '../cluster/index.ts';
 
-/** Above this a body is not worth the memory that remembering it takes. */
-const REMEMBERED_BYTES = 1 << 20;
+/** Above this, with whole nodes in it, a body is worth neither the memory that remembering it takes nor reading it for nothing. */
+const MOST_BYTES = 1 << 20;
 
 /**
  * The answer to a call that is about to come: a scheduler that was told which nodes pass asks next, with the same body, which of them are
@@ -20,9 +20,13 @@ export class PreparedOrder {
     this.#index = index;
   }
 
+  takes(body: Uint8Array): boolean {
+    return body.length <= MOST_BYTES;
+  }
+
   /** What was found just now. The body is kept, not copied: nobody writes it again. */
   keep(body: Uint8Array, answer: Buffer, { dependsOnPods }: { readonly dependsOnPods: boolean }): void {
-    this.#body = body.length > REMEMBERED_BYTES ? undefined : body;
+    this.#body = body;
     this.#answer = answer;
     this.#changes = this.#index.changes;
     this.#podChanges = dependsOnPods ? this.#index.podChanges : undefined;

@@ -73,6 +73,13 @@ describe('an order that was worked out before it is asked for', () => {
     assert.notEqual(extender.prioritize(ask('q')), extender.prioritize(ask('q')), 'which nobody has prepared');
   });
 
+  it('is not worked out for a body so large that it would not be kept', () => {
+    const body = Buffer.concat([ask('p'), Buffer.alloc(1 << 20, ' ')]);
+    extender.prepare(body);
+    assert.notEqual(extender.prioritize(body), extender.prioritize(body));
+    assert.deepEqual(hosts(body), ['n1']);
+  });
+
   it('is none where the question cannot be answered: the one who asks is told why', () => {
     const body = Buffer.from('{"Pod":{},"NodeNames":["n1","n2"');
     extender.prepare(body);
