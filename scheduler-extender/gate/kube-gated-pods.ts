@@ -3,6 +3,7 @@ import { raceAbort } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
+import { kubeConfigOf } from '../kube-access/index.ts';
 import type { GatedPod, GatedPodApi, GatedPodSink, Whereabouts } from './gated-pods.ts';
 import { whereabouts } from './whereabouts.ts';
 
@@ -46,15 +47,7 @@ export class KubeGatedPods implements GatedPodApi {
   /** Throws CONFIG_INVALID. */
   static async open(options: KubeGatedPodsOptions): Promise<KubeGatedPods> {
     const library = await import('@kubernetes/client-node');
-    const config = new library.KubeConfig();
-    const { kubeconfig } = options;
-    try {
-      if (kubeconfig === '') config.loadFromCluster();
-      else config.loadFromFile(kubeconfig);
-    } catch (err) {
-      const source = kubeconfig === '' ? 'the service account of this pod' : kubeconfig;
-      throw NabuError.of('CONFIG_INVALID', { source, reason: 'it is no usable kubeconfig' }, { cause: err });
-    }
+    const config = kubeConfigOf(library, options.kubeconfig);
     return new KubeGatedPods(library, config, options);
   }
 

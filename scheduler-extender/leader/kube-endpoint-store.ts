@@ -2,6 +2,7 @@ import { isIPv6 } from 'node:net';
 import type { CoreV1Api, DiscoveryV1Api, V1EndpointSlice } from '@kubernetes/client-node';
 import { raceAbort } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
+import { kubeConfigOf, objectName } from '../kube-access/index.ts';
 import type { EndpointStore } from './answering-endpoint.ts';
 
 export type KubeEndpointOptions = {
@@ -53,21 +54,9 @@ export class KubeEndpointStore implements EndpointStore {
   /** Throws CONFIG_INVALID. */
   static async open(options: KubeEndpointOptions): Promise<KubeEndpointStore> {
     const { service, kubeconfig } = options;
-    const [namespace, name, rest] = service.split('/');
-    if (!namespace || !name || rest !== undefined)
-      throw NabuError.of('CONFIG_INVALID', {
-        source: 'service',
-        reason: `${JSON.stringify(service)} is not NAMESPACE/NAME`,
-      });
+    const { namespace, name } = objectName('service', service);
     const library = await import('@kubernetes/client-node');
-    const config = new library.KubeConfig();
-    try {
-      if (kubeconfig === '') config.loadFromCluster();
-      else config.loadFromFile(kubeconfig);
-    } catch (err) {
-      const source = kubeconfig === '' ? 'the service account of this pod' : kubeconfig;
-      throw NabuError.of('CONFIG_INVALID', { source, reason: 'it is no usable kubeconfig' }, { cause: err });
-    }
+    const config = kubeConfigOf(library, kubeconfig);
     const core = config.makeApiClient(library.CoreV1Api);
     return new KubeEndpointStore(
       { core, discovery: config.makeApiClient(library.DiscoveryV1Api) },

@@ -1,5 +1,6 @@
 import type { CoordinationV1Api, V1Lease } from '@kubernetes/client-node';
 import { NabuError } from '../../common/errors/index.ts';
+import { kubeConfigOf, objectName } from '../kube-access/index.ts';
 import type { LeaseRecord, LeaseStore } from './leader-lease.ts';
 
 type ClientLibrary = typeof import('@kubernetes/client-node');
@@ -26,21 +27,9 @@ export class KubeLeaseStore implements LeaseStore {
 
   /** `path`: '' as the pod that this process runs in. `lease`: NAMESPACE/NAME. Throws CONFIG_INVALID. */
   static async open(path: string, lease: string): Promise<KubeLeaseStore> {
-    const [namespace, name, rest] = lease.split('/');
-    if (!namespace || !name || rest !== undefined)
-      throw NabuError.of('CONFIG_INVALID', {
-        source: 'lease',
-        reason: `${JSON.stringify(lease)} is not NAMESPACE/NAME`,
-      });
+    const { namespace, name } = objectName('lease', lease);
     const library = await import('@kubernetes/client-node');
-    const config = new library.KubeConfig();
-    try {
-      if (path === '') config.loadFromCluster();
-      else config.loadFromFile(path);
-    } catch (err) {
-      const source = path === '' ? 'the service account of this pod' : path;
-      throw NabuError.of('CONFIG_INVALID', { source, reason: 'it is no usable kubeconfig' }, { cause: err });
-    }
+    const config = kubeConfigOf(library, path);
     return new KubeLeaseStore(library, config.makeApiClient(library.CoordinationV1Api), namespace, name);
   }
 

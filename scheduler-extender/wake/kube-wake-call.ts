@@ -2,6 +2,7 @@ import type { StorageV1Api } from '@kubernetes/client-node';
 import { raceAbort } from '../../common/concurrency/index.ts';
 import { NabuError } from '../../common/errors/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
+import { kubeConfigOf, objectName } from '../kube-access/index.ts';
 import type { WakeCall } from './waker.ts';
 
 type ClientLibrary = typeof import('@kubernetes/client-node');
@@ -33,21 +34,9 @@ export class KubeWakeCall implements WakeCall {
 
   /** `path`: '' as the pod that this process runs in. `object`: NAMESPACE/NAME. Throws CONFIG_INVALID. */
   static async open(path: string, object: string, clock: Clock): Promise<KubeWakeCall> {
-    const [namespace, name, rest] = object.split('/');
-    if (!namespace || !name || rest !== undefined)
-      throw NabuError.of('CONFIG_INVALID', {
-        source: 'wake',
-        reason: `${JSON.stringify(object)} is not NAMESPACE/NAME`,
-      });
+    const { namespace, name } = objectName('wake', object);
     const library = await import('@kubernetes/client-node');
-    const config = new library.KubeConfig();
-    try {
-      if (path === '') config.loadFromCluster();
-      else config.loadFromFile(path);
-    } catch (err) {
-      const source = path === '' ? 'the service account of this pod' : path;
-      throw NabuError.of('CONFIG_INVALID', { source, reason: 'it is no usable kubeconfig' }, { cause: err });
-    }
+    const config = kubeConfigOf(library, path);
     return new KubeWakeCall(library, config.makeApiClient(library.StorageV1Api), namespace, name, clock);
   }
 

@@ -1,9 +1,8 @@
-import type { KubeConfig } from '@kubernetes/client-node';
-import { NabuError } from '../../common/errors/index.ts';
 import type { Logger } from '../../common/logging/index.ts';
 import type { Clock } from '../../common/ports/index.ts';
 import type { ClusterSink } from '../cluster/index.ts';
 import type { PlaceLabels } from '../kube/index.ts';
+import { kubeConfigOf } from '../kube-access/index.ts';
 import { FreshReports } from './fresh-reports.ts';
 import { KindWatch, type WatchState } from './kind-watch.ts';
 import { KubeGet } from './kube-get.ts';
@@ -57,7 +56,7 @@ export class ClusterWatches {
   /** Loads the client library, which takes its memory only where there is a cluster to watch. Throws CONFIG_INVALID. */
   static async start(options: ClusterWatchesOptions): Promise<ClusterWatches> {
     const library = await import('@kubernetes/client-node');
-    const config = loaded(new library.KubeConfig(), options.kubeconfig);
+    const config = kubeConfigOf(library, options.kubeconfig);
     const get = new KubeGet(config);
     const sources = kindSources(options.labels);
     const { sink, clock, logger } = options;
@@ -131,16 +130,5 @@ export class ClusterWatches {
   #trouble(): string {
     const trouble = this.#all.map(({ state }) => state.trouble).find((text) => text !== '');
     return trouble === undefined ? '' : ` (${trouble})`;
-  }
-}
-
-function loaded(config: KubeConfig, path: string): KubeConfig {
-  try {
-    if (path === '') config.loadFromCluster();
-    else config.loadFromFile(path);
-    return config;
-  } catch (err) {
-    const source = path === '' ? 'the service account of this pod' : path;
-    throw NabuError.of('CONFIG_INVALID', { source, reason: 'it is no usable kubeconfig' }, { cause: err });
   }
 }

@@ -1,0 +1,2 @@
+export { kubeConfigOf } from './kube-config.ts';
+export { objectName } from './object-name.ts';
